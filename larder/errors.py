@@ -1,0 +1,38 @@
+"""The errors a user can cause; each message says what, where, why and what to do.
+
+Whatever is not a `LarderError` is our own bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class LarderError(Exception):
+    """Report a condition that the user can mend; printed without a traceback, exit code 1."""
+
+
+class SettingsError(LarderError):
+    """A setting is missing or cannot be used."""
+
+
+class KeyMismatchError(LarderError):
+    """The key file is missing, unreadable or not the one that the vault was made with."""
+
+
+class LandingError(LarderError):
+    """The landing zone as a whole cannot be read (a bad file in it is a dead letter instead)."""
+
+
+class WarehouseBusyError(LarderError):
+    """Another run holds the lock."""
+
+
+class WarehouseError(LarderError):
+    """The warehouse does not hold what was asked of it."""
+
+
+class BuildError(LarderError):
+    """dbt reported a failed model or test."""
+
+
+class AuditError(LarderError):
+    """A batch was kept out of the build by its audit."""

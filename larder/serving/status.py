@@ -1,0 +1,101 @@
+"""Say how the warehouse stands: what is published, who is running, how much disk it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from larder.lock import LockHolder, current_holder
+from larder.serving.publish import (
+    Publication,
+    describe_generation,
+    list_generations,
+    published_generation,
+)
+from larder.settings import Settings
+
+
+@dataclass(frozen=True)
+class LandingState:
+    """Say what lies in the landing zone: the newest file, its time in UTC, what is not loaded."""
+
+    newest_file: str | None
+    newest_at: datetime | None
+    files_not_loaded: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """Describe the warehouse; sizes in bytes by part of it, each part null-free.
+
+    `earlier_generations` can be gone back to, `withdrawn_generations` were gone back from.
+    `landing` is for the caller to fill (`dataclasses.replace`): reading the landing zone is the
+    loaders' business.
+    """
+
+    home: Path
+    published: Publication | None
+    earlier_generations: tuple[str, ...]
+    withdrawn_generations: tuple[str, ...]
+    running: LockHolder | None
+    size_bytes: dict[str, int]
+    landing: LandingState | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        landing = None
+        if self.landing is not None:
+            newest_at = self.landing.newest_at
+            landing = {
+                **asdict(self.landing),
+                "newest_at": newest_at.isoformat() if newest_at else None,
+            }
+        return {
+            "home": str(self.home),
+            "published": self.published.to_dict() if self.published else None,
+            "earlier_generations": list(self.earlier_generations),
+            "withdrawn_generations": list(self.withdrawn_generations),
+            "running": self.running.to_dict() if self.running else None,
+            "size_bytes": dict(self.size_bytes),
+            "landing": landing,
+        }
+
+
+def status(settings: Settings) -> Status:
+    """Read how the warehouse stands, also when nothing is published or somebody is running."""
+    generations = list_generations(settings)
+    present = published_generation(settings)
+    if present not in generations:
+        present = None
+    return Status(
+        home=settings.home,
+        published=describe_generation(settings, present) if present else None,
+        earlier_generations=tuple(name for name in generations if present and name < present),
+        withdrawn_generations=tuple(name for name in generations if present and name > present),
+        running=current_holder(settings),
+        size_bytes=_sizes(settings),
+    )
+
+
+def _sizes(settings: Settings) -> dict[str, int]:
+    parts = {
+        "landing": settings.landing_folder,
+        "raw": settings.raw_folder,
+        "audit": settings.audit_folder,
+        "build": settings.build_database,
+        "generations": settings.generations_folder,
+        "logs": settings.logs_folder,
+    }
+    return {name: sum(_file_sizes(path)) for name, path in parts.items()}
+
+
+def _file_sizes(path: Path) -> Iterator[int]:
+    """Yield the sizes of the files under a path; files may vanish while it looks."""
+    for file in [path] if path.is_file() else path.rglob("*"):
+        try:
+            if file.is_file():
+                yield file.stat().st_size
+        except FileNotFoundError:
+            continue

@@ -1,0 +1,105 @@
+"""Settings, read once from the environment or `.env` into one typed object."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from larder.errors import SettingsError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Hold every setting; all paths are absolute, all instants are UTC."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LARDER_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    home: Path = Path("warehouse")
+    landing: Path | None = None
+    target: Literal["dev", "ci", "prod"] = "dev"
+    key_file: Path = Path("~/.config/larder/key")
+    as_of: datetime | None = None
+    lock_wait_seconds: float = Field(default=600.0, ge=0)
+    memory_limit: str = "2GB"
+
+    @field_validator("home", "landing", "key_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _empty_as_of_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("as_of")
+    @classmethod
+    def _utc(cls, value: datetime | None) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+    @property
+    def landing_folder(self) -> Path:
+        """The folder that files arrive in."""
+        return self.landing or self.home / "landing"
+
+    @property
+    def raw_folder(self) -> Path:
+        """The folder of the raw segments."""
+        return self.home / "raw"
+
+    @property
+    def vault_folder(self) -> Path:
+        """The folder of the vault, mode 0700."""
+        return self.home / "vault"
+
+    @property
+    def audit_folder(self) -> Path:
+        """The folder of verdicts and Data Docs."""
+        return self.home / "audit"
+
+    @property
+    def build_database(self) -> Path:
+        """The file that dbt alone writes."""
+        return self.home / "build.duckdb"
+
+    @property
+    def generations_folder(self) -> Path:
+        """The folder of the published generations."""
+        return self.home / "generations"
+
+    @property
+    def published_database(self) -> Path:
+        """The symlink to the newest published generation."""
+        return self.home / "larder.duckdb"
+
+    @property
+    def logs_folder(self) -> Path:
+        """The folder of our own logs."""
+        return self.home / "logs"
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment and `.env`.
+
+    Raises:
+        SettingsError: a value cannot be used; names the variable, never its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"LARDER_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError(
+            f"{problems}. Correct it in the environment or in .env and run again."
+        ) from None

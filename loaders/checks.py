@@ -1,0 +1,279 @@
+"""Turn the description of an entity into the SQL that reads, checks and keys its records.
+
+The SQL runs over a relation with the columns `line_number`, `line` (a record as JSON text, null
+for a blank line) and `problem` (null, or what a reader already found), and gives one row per line
+in the same order: the columns of a raw segment.
+"""
+
+from __future__ import annotations
+
+import json
+
+from larder.warehouse import literal, quoted
+from loaders.entities import DOMAINS, Entity, Field
+
+MAX_LINE_BYTES = 1_048_576
+MAX_NESTING = 500
+# A record nested deeper than MAX_NESTING has more bytes than this, so shorter lines, nearly all,
+# are spared the check.
+SHORTEST_DEEP_LINE = 2 * MAX_NESTING
+EN_DASH = 0x2013
+# An instant outside is a broken clock or a broken parser; nothing of Larder's is that old.
+FIRST_YEAR, LAST_YEAR = 1900, 2200
+
+READABLE = {
+    "timestamp": "an ISO 8601 instant",
+    "date": "an ISO 8601 date",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "list": "a list",
+    "object": "an object or a list",
+}
+
+SEGMENT_COLUMNS = (
+    "payload",
+    "natural_key",
+    "content_hash",
+    "rejection_reason",
+    "rejection_detail",
+    "unreadable_fields",
+    "source_file",
+    "line_number",
+    "received_at",
+    "loaded_at",
+    *(f"{domain}_token" for domain in DOMAINS),
+)
+
+
+def _text(field: Field) -> str:
+    """Give the field's text, null where it is absent or empty."""
+    parts = [
+        f"json_extract_string(line, {literal(source)})"
+        if source.startswith("$.")
+        else f"record.{quoted(source)}"
+        for source in field.sources
+    ]
+    text = parts[0] if len(parts) == 1 else f"coalesce({', '.join(parts)})"
+    return f"nullif({text}, '')"
+
+
+def typed(field: Field, text: str) -> str:
+    """Give the typed value of a text, null where it cannot be read."""
+    match field.type:
+        case "timestamp":
+            # Some sources write dates with en dashes. Text without an offset is UTC, which the
+            # connection's time zone sees to; a plain cast to timestamp would drop an offset.
+            value = f"try_cast(replace({text}, chr({EN_DASH}), '-') as timestamptz)::timestamp"
+            return f"case when year({value}) between {FIRST_YEAR} and {LAST_YEAR} then {value} end"
+        case "date":
+            value = f"try_cast(replace({text}, chr({EN_DASH}), '-') as date)"
+            return f"case when year({value}) between {FIRST_YEAR} and {LAST_YEAR} then {value} end"
+        case "number":
+            return f"try_cast({text} as decimal(18, 6))"
+        case "integer":
+            value = f"try_cast({text} as decimal(18, 6))"
+            return f"case when {value} = floor({value}) then {value}::bigint end"
+        case "boolean":
+            return f"try_cast({text} as boolean)"
+        case "list":
+            return f"case when json_valid({text}) and {text} like '[%' then {text} end"
+        case "object":
+            return f"case when json_valid({text}) and {text}[1] in ('[', '{{') then {text} end"
+        case "text":
+            return text
+
+
+def _failed_checks(field: Field) -> list[tuple[str, str, str]]:
+    """Give the checks of a readable field as (condition of failure, reason, rule)."""
+    column = quoted(field.name)
+    failed = []
+    if field.accepted:
+        values = ", ".join(literal(value) for value in field.accepted)
+        failed.append(
+            (f"{column} not in ({values})", "unknown_value", f"one of {', '.join(field.accepted)}")
+        )
+    if field.minimum is not None:
+        failed.append((f"{column} < {field.minimum}", "out_of_range", f"at least {field.minimum}"))
+    if field.maximum is not None:
+        failed.append((f"{column} > {field.maximum}", "out_of_range", f"at most {field.maximum}"))
+    if field.not_after_arrival:
+        failed.append(
+            (
+                f"{column} > $received_at + interval 1 day",
+                "out_of_range",
+                "not more than a day after the file arrived",
+            )
+        )
+    return failed
+
+
+def _problems(entity: Entity) -> str:
+    """Give the case expression that names the first problem as `reason|field: rule`."""
+    cases = [
+        ("line is null or problem is not null", "problem"),
+        (f"strlen(line) > {MAX_LINE_BYTES}", "'line_too_long|the line has more than 1 MiB'"),
+        (
+            f"strlen(line) > {SHORTEST_DEEP_LINE} and nesting_depth(line) > {MAX_NESTING}",
+            f"'nested_too_deeply|the record is nested more than {MAX_NESTING} levels deep'",
+        ),
+        (
+            "not is_json and contains(line, chr(0))",
+            "'nul_byte|the line holds a NUL byte'",
+        ),
+        (
+            "not is_json and line = $last_line",
+            "'truncated_line|the last line is cut off: no line end and not valid JSON'",
+        ),
+        ("not is_json", "'broken_json|the line is not valid JSON'"),
+    ]
+    keys = [] if entity.key_falls_back_to_content else list(entity.key)
+    required = [field for field in entity.fields if field.required]
+    for field in sorted(required, key=lambda field: field.name not in keys):
+        reason = "missing_key" if field.name in keys else "missing_field"
+        # Whatever is not an object lacks the first required field, so only those lines pay for
+        # the question.
+        rule = (
+            "case when json_type(line) <> 'OBJECT' then 'not_an_object|the line is not a JSON "
+            f"object' else {literal(f'{reason}|{field.name}: must be there and not empty')} end"
+        )
+        cases.append((f"{_text(field)} is null", rule))
+    for field in required:
+        if field.type != "text":
+            rule = literal(f"invalid_value|{field.name}: must be {READABLE[field.type]}")
+            cases.append((f"{quoted(field.name)} is null", rule))
+        cases.extend(
+            (condition, literal(f"{reason}|{field.name}: must be {rule}"))
+            for condition, reason, rule in _failed_checks(field)
+        )
+    return "case " + " ".join(f"when {when} then {then}" for when, then in cases) + " end"
+
+
+def _unreadable(entity: Entity) -> str:
+    """Give the names of the optional fields that staging will have to read as null."""
+    names = []
+    for field in entity.fields:
+        failed = [condition for condition, _, _ in _failed_checks(field)]
+        if field.type != "text":
+            failed.append(f"{quoted(field.name)} is null and {_text(field)} is not null")
+        if failed and not field.required:
+            names.append(f"case when {' or '.join(failed)} then {literal(field.name)} end")
+    return f"nullif(concat_ws(',', {', '.join(names)}), '')" if names else "null::varchar"
+
+
+def _content_hash(entity: Entity) -> str:
+    """Give the MD5 of the record's content: its typed fields, so that 2, "2" and 2.0 are alike."""
+    if entity.content_is_record:
+        return "md5(line)"
+    values = [f"coalesce({quoted(field.name)}::varchar, chr(30))" for field in entity.fields]
+    return f"md5(concat_ws(chr(31), {', '.join(values)}))"
+
+
+def _natural_key(entity: Entity) -> str:
+    keys = [f"{quoted(key)}::varchar" for key in entity.key]
+    key = keys[0] if len(keys) == 1 else f"concat_ws('|', {', '.join(keys)})"
+    return f"coalesce({key}, content_hash)" if entity.key_falls_back_to_content else key
+
+
+def _person(entity: Entity, domain: str) -> str | None:
+    texts = [quoted(field.name) for field in entity.persons if field.person == domain]
+    return f"coalesce({', '.join(texts)})" if len(texts) > 1 else next(iter(texts), None)
+
+
+def _token(entity: Entity, domain: str) -> str:
+    """Give the person's token; a rejected record has none, it is only read to be mended."""
+    person = _person(entity, domain)
+    if person is None:
+        return "null::varchar"
+    return f"case when problem is null and {person} is not null then {domain}_token({person}) end"
+
+
+def _payload(entity: Entity) -> str:
+    """Give the record without the persons who were erased: those have an id but get no token.
+
+    A record that cannot be without its person is not kept at all.
+    """
+    cases = []
+    for field in entity.persons:
+        erased = (
+            f"problem is null and {field.person}_token is null "
+            f"and {_person(entity, str(field.person))} is not null"
+        )
+        if field.required:
+            kept = "null"
+        else:
+            names = [name for name in field.sources if not name.startswith("$.")]
+            kept = f"json_merge_patch(line, {literal(json.dumps(dict.fromkeys(names)))})::varchar"
+            if len(names) < len(field.sources):
+                kept = "null"
+        cases.append(f"when {erased} then {kept}")
+    return f"case {' '.join(cases)} else line end" if cases else "line"
+
+
+def segment_sql(entity: Entity, lines: str) -> str:
+    """Give the query from a relation of lines to the rows of a segment, in the lines' order.
+
+    Parameters of the query: `$source_file`, `$received_at`, `$loaded_at`, `$last_line` (the last
+    line where the file does not end with a line end, else null). Functions it needs:
+    `nesting_depth(varchar)` and `<domain>_token(varchar)` for each domain of the entity.
+    """
+    flat = dict.fromkeys(
+        source for field in entity.fields for source in field.sources if not source.startswith("$.")
+    )
+    structure = literal(json.dumps(dict.fromkeys(flat, "VARCHAR")))
+    fields = ",\n        ".join(
+        f"{typed(field, _text(field))} as {quoted(field.name)}" for field in entity.fields
+    )
+    tokens = ",\n        ".join(f"{_token(entity, domain)} as {domain}_token" for domain in DOMAINS)
+    blank = "chr(32) || chr(9) || chr(13)"
+    return f"""
+with lines as (
+    -- trim() on every line would cost as much as reading the JSON
+    select
+        line_number,
+        case
+            when line[1] in (' ', chr(9), chr(13), '') then nullif(trim(line, {blank}), '')
+            when suffix(line, chr(13)) then rtrim(line, chr(13))
+            else line
+        end as line,
+        problem
+    from {lines}
+),
+parsed as (
+    select
+        *,
+        json_valid(line) as is_json,
+        case
+            when json_valid(line) then from_json(line, {structure})
+        end as record
+    from lines
+),
+typed as (
+    select line_number, line, problem, is_json, record,
+        {fields}
+    from parsed
+),
+checked as (
+    select * exclude (problem), {_problems(entity)} as problem, {_unreadable(entity)} as unreadable
+    from typed
+),
+keyed as (
+    select *, case when problem is null and line is not null then {_content_hash(entity)} end
+        as content_hash,
+        {tokens}
+    from checked
+)
+select
+    {_payload(entity)} as payload,
+    case when problem is null and line is not null then {_natural_key(entity)} end as natural_key,
+    content_hash,
+    split_part(problem, '|', 1) as rejection_reason,
+    split_part(problem, '|', 2) as rejection_detail,
+    case when problem is null then unreadable end as unreadable_fields,
+    $source_file as source_file,
+    line_number,
+    $received_at as received_at,
+    $loaded_at as loaded_at,
+    {", ".join(f"{domain}_token" for domain in DOMAINS)}
+from keyed
+"""

@@ -1,0 +1,85 @@
+"""Read `entities.yml`, the one description of every entity of the landing zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+FieldType = Literal["text", "timestamp", "date", "integer", "number", "boolean", "list", "object"]
+Domain = Literal["commerce", "health", "driver", "visitor"]
+
+DOMAINS: tuple[Domain, ...] = ("commerce", "health", "driver", "visitor")
+DESCRIPTION = Path(__file__).with_name("entities.yml")
+
+
+@dataclass(frozen=True)
+class Field:
+    """Describe one field of an entity; see the head of `entities.yml`."""
+
+    name: str
+    type: FieldType
+    required: bool = False
+    sources: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    not_after_arrival: bool = False
+    person: Domain | None = None
+    personal: bool = False
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Describe one entity: where it lands, its key, its class and its fields."""
+
+    source: str
+    name: str
+    is_thing: bool
+    key: tuple[str, ...]
+    fields: tuple[Field, ...]
+    key_falls_back_to_content: bool = False
+    content_is_record: bool = False
+
+    @property
+    def path(self) -> str:
+        """The folder below the landing zone and below raw: `<source>/<entity>`."""
+        return f"{self.source}/{self.name}"
+
+    @property
+    def persons(self) -> tuple[Field, ...]:
+        """The fields that hold the id of a person."""
+        return tuple(field for field in self.fields if field.person)
+
+    def field(self, name: str) -> Field:
+        """Return the field of that name."""
+        return next(field for field in self.fields if field.name == name)
+
+
+def _read_field(name: str, description: str | dict[str, object]) -> Field:
+    mapping = {"type": description} if isinstance(description, str) else dict(description)
+    sources = (name, *mapping.pop("from", ()))  # type: ignore[misc]
+    accepted = tuple(mapping.pop("accepted", ()))  # type: ignore[arg-type,var-annotated]
+    return Field(name=name, sources=sources, accepted=accepted, **mapping)  # type: ignore[arg-type]
+
+
+@cache
+def read_entities() -> dict[str, Entity]:
+    """Return every entity by its path `<source>/<entity>`."""
+    description = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
+    entities = {}
+    for path, entry in description.items():
+        source, name = path.split("/")
+        entities[path] = Entity(
+            source=source,
+            name=name,
+            is_thing=entry["class"] == "thing",
+            key=tuple(entry["key"]),
+            fields=tuple(_read_field(*item) for item in entry["fields"].items()),
+            key_falls_back_to_content=entry.get("key_falls_back_to_content", False),
+            content_is_record=entry.get("content") == "record",
+        )
+    return entities

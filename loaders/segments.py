@@ -1,0 +1,271 @@
+"""Raw segments: each landing file becomes one immutable Parquet file, committed by one rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from larder.warehouse import literal
+from loaders.checks import SEGMENT_COLUMNS, segment_sql
+from loaders.entities import Entity
+from loaders.landing import LandingFile, is_still_written, sha256_of
+from loaders.readers import (
+    UnreadableFileError,
+    careful_lines,
+    decompressed,
+    fast_lines,
+    is_refusal,
+    last_line,
+)
+
+# Files that belong to no entity are kept, with their reason, in an entity of their own.
+UNKNOWN = "unknown/files"
+METADATA_KEY = b"larder"
+SEGMENT_SCHEMA = pa.schema(
+    [
+        (
+            name,
+            pa.int64()
+            if name == "line_number"
+            else pa.timestamp("us")
+            if name.endswith("_at")
+            else pa.string(),
+        )
+        for name in SEGMENT_COLUMNS
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Say which landing file a segment was made from."""
+
+    source_file: str
+    sha256: str
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
+class SegmentCounts:
+    """Count the records of a segment."""
+
+    records: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+
+
+def segment_folder(raw: Path, entity_path: str, loaded_at: datetime) -> Path:
+    """Return the folder of segments loaded in that hour."""
+    return raw / entity_path / f"process_hour={loaded_at:%Y-%m-%dT%H}"
+
+
+def segment_name(origin: Origin) -> str:
+    """Return a name that says which content of which path this is, and neither of them."""
+    path = sha256(origin.source_file.encode()).hexdigest()
+    return f"{path[:16]}-{origin.sha256[:16]}.parquet"
+
+
+def find_segments(raw: Path, entity_path: str = "*/*") -> Iterator[Path]:
+    """Find the committed segments of an entity, or of all."""
+    return raw.glob(f"{entity_path}/process_hour=*/*.parquet")
+
+
+class Ledger:
+    """Know which landing files have become segments.
+
+    The truth is in the segments themselves (Parquet metadata); a cache of it beside them saves
+    opening thousands of files and may be deleted at any time.
+    """
+
+    def __init__(self, raw: Path) -> None:
+        self._raw = raw
+        self._cache = raw / "_ledger.json"
+        self._known: dict[str, list[Origin]] = {}
+        self._by_path: dict[str, list[Origin]] = {}
+
+    def read(self) -> Ledger:
+        """Read what is known; call again to see what other loaders have done."""
+        cached = self._read_cache() if not self._known else self._known
+        names = [path.relative_to(self._raw).as_posix() for path in find_segments(self._raw)]
+        self._known = {name: cached.get(name) or self._read_segment(name) for name in names}
+        self._by_path = {}
+        for origins in self._known.values():
+            for origin in origins:
+                self._by_path.setdefault(origin.source_file, []).append(origin)
+        return self
+
+    def write_cache(self) -> None:
+        """Keep what is known for the next time."""
+        content = {
+            name: [asdict(origin) for origin in origins] for name, origins in self._known.items()
+        }
+        aside = self._cache.with_name(f".{self._cache.name}.{uuid.uuid4().hex}")
+        aside.write_text(json.dumps(content), encoding="utf-8")
+        aside.replace(self._cache)
+
+    def origins(self, source_file: str) -> list[Origin]:
+        """Return the contents that have been seen under that path."""
+        return self._by_path.get(source_file, [])
+
+    def knows(self, file: LandingFile) -> bool:
+        """Tell whether the file has been loaded, by its path, size and time of change."""
+        return any(
+            (origin.size, origin.modified_ns) == (file.size, file.modified_ns)
+            for origin in self.origins(file.relative)
+        )
+
+    def _read_cache(self) -> dict[str, list[Origin]]:
+        try:
+            content = json.loads(self._cache.read_text(encoding="utf-8"))
+            return {
+                name: [Origin(**origin) for origin in origins] for name, origins in content.items()
+            }
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def _read_segment(self, name: str) -> list[Origin]:
+        metadata = pq.read_metadata(self._raw / name).metadata or {}
+        return [Origin(**origin) for origin in json.loads(metadata.get(METADATA_KEY, b"[]"))]
+
+
+def write_segment(
+    connection: duckdb.DuckDBPyConnection,
+    file: LandingFile,
+    raw: Path,
+    known: list[Origin],
+    now: Callable[[], datetime],
+) -> SegmentCounts | None:
+    """Make the segment of a landing file; one rename commits it.
+
+    `known` are the contents that this path had before. Returns null when there is nothing to do:
+    the file is still being written, or has this content already.
+    """
+    if is_still_written(file):
+        return None
+    origin = Origin(file.relative, sha256_of(file.path), file.size, file.modified_ns)
+    if any(earlier.sha256 == origin.sha256 for earlier in known):
+        return None
+    loaded_at = now()
+    aside = raw / "_aside" / f"{os.getpid()}-{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    entity = file.entity
+    try:
+        try:
+            if entity is None:
+                raise UnreadableFileError(
+                    "unknown_entity", "the folder is not <source>/<entity> of the contract"
+                )
+            _require_readable(file, known)
+            plain = decompressed(file, aside / "plain")
+            if plain.stat().st_size == 0:
+                raise UnreadableFileError("empty_file", "the file has no bytes")
+            _copy(connection, entity, file, plain, origin, loaded_at, aside)
+        except UnreadableFileError as problem:
+            _write_rejected_file(aside / "segment", origin, file, problem, loaded_at)
+        if is_still_written(file):
+            return None
+        counts = _count(connection, aside / "segment")
+        folder = segment_folder(raw, entity.path if entity else UNKNOWN, loaded_at)
+        commit(aside / "segment", folder / segment_name(origin))
+        return counts
+    finally:
+        for leftover in aside.iterdir():
+            leftover.unlink()
+        aside.rmdir()
+
+
+def commit(aside: Path, final: Path) -> None:
+    """Make a finished file durable under its name: sync, rename, sync the folder."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for path, flags in ((aside, os.O_RDWR), (None, 0)):
+        if path is None:
+            aside.replace(final)
+            path, flags = final.parent, os.O_RDONLY
+        descriptor = os.open(path, flags)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _require_readable(file: LandingFile, known: list[Origin]) -> None:
+    if known:
+        raise UnreadableFileError(
+            "changed_file", "a file of this name was loaded with other content before"
+        )
+    if file.file_format is None:
+        raise UnreadableFileError(
+            "unsupported_format",
+            "the name must end in .ndjson, .jsonl, .json, .csv (each also .gz, .zst) or .parquet",
+        )
+
+
+def _copy(
+    connection: duckdb.DuckDBPyConnection,
+    entity: Entity,
+    file: LandingFile,
+    plain: Path,
+    origin: Origin,
+    loaded_at: datetime,
+    aside: Path,
+) -> None:
+    assert file.file_format is not None
+    parameters: dict[str, Any] = {
+        "source_file": file.relative,
+        "received_at": datetime.fromtimestamp(file.modified_ns / 1e9, UTC).replace(tzinfo=None),
+        "loaded_at": loaded_at.replace(tzinfo=None),
+        "last_line": last_line(plain, file.file_format),
+    }
+
+    def copy(lines: str) -> None:
+        metadata = literal(json.dumps([asdict(origin)]))
+        connection.execute(
+            f"copy ({segment_sql(entity, lines)}) to {literal(str(aside / 'segment'))} "
+            f"(format parquet, compression lz4, kv_metadata {{larder: {metadata}}})",
+            parameters,
+        ).fetchall()
+
+    try:
+        copy(fast_lines(plain, file.file_format))
+    except duckdb.Error as error:
+        if not is_refusal(error):
+            raise
+        copy(careful_lines(plain, file.file_format, aside / "careful"))
+
+
+def _write_rejected_file(
+    path: Path, origin: Origin, file: LandingFile, problem: UnreadableFileError, now: datetime
+) -> None:
+    received_at = datetime.fromtimestamp(file.modified_ns / 1e9, UTC).replace(tzinfo=None)
+    row = dict.fromkeys(SEGMENT_COLUMNS) | {
+        "payload": "",
+        "rejection_reason": problem.reason,
+        "rejection_detail": problem.detail,
+        "source_file": file.relative,
+        "received_at": received_at,
+        "loaded_at": now.replace(tzinfo=None),
+    }
+    schema = SEGMENT_SCHEMA.with_metadata({METADATA_KEY: json.dumps([asdict(origin)])})
+    pq.write_table(pa.Table.from_pylist([row], schema), path)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, segment: Path) -> SegmentCounts:
+    records, rejected, distinct = connection.execute(
+        # 64 bits are enough to tell the records of one file apart for a count
+        "select count(payload), count(rejection_reason), count(distinct hash(content_hash)) "
+        "filter (where content_hash is not null) "
+        f"from read_parquet({literal(str(segment))})"
+    ).fetchall()[0]
+    return SegmentCounts(records, rejected, records - rejected - distinct)

@@ -1,0 +1,23 @@
+{#-
+    Freeze the list of accepted segments, so that all models of a build see the same raw.
+
+    A segment is accepted when its newest verdict is not `held`; one without a verdict is accepted
+    unless LARDER_UNAUDITED is `wait` (as in `larder run`). What was accepted before stays with
+    its moment; segments that are gone (compacted, erased) leave the list.
+    On Snowflake the loader keeps `raw.segments` and the tables itself.
+-#}
+{% macro freeze_raw() -%}
+    {{ return(adapter.dispatch('freeze_raw')()) }}
+{%- endmacro %}
+
+{% macro default__freeze_raw() -%}{%- endmacro %}
+
+{% macro duckdb__freeze_raw() -%}
+    {%- if execute and flags.WHICH in ('run', 'build') -%}
+        {%- do run_query(accept_segments_sql(env_var('LARDER_HOME', 'warehouse'))) -%}
+        {%- do run_query(rejected_records_sql()) -%}
+        {%- for node in graph.sources.values() if node.config.meta.is_landed -%}
+            {%- do run_query(segments_view_sql(node)) -%}
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,29 @@
+{#-
+    The condition on a staging model: only records accepted since `relation` was last built.
+
+    relation: the incremental model, with a column `accepted_at`.
+    DuckDB names the segments, so that it opens no other file; Snowflake prunes by the moment.
+-#}
+{% macro newly_accepted(relation) -%}
+    {{ return(adapter.dispatch('newly_accepted')(relation)) }}
+{%- endmacro %}
+
+{% macro default__newly_accepted(relation) -%}
+    accepted_at > {{ last_accepted(relation) }}
+{%- endmacro %}
+
+{% macro duckdb__newly_accepted(relation) -%}
+    {%- if not execute -%}
+        true
+    {%- else -%}
+        {%- set segments = run_query(
+            "select segment from raw.segments where accepted_at > "
+            ~ last_accepted(relation) ~ " order by segment"
+        ).columns[0].values() -%}
+        {%- if segments -%}
+            segment in ('{{ segments | join("', '") }}')
+        {%- else -%}
+            false
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,57 @@
+-- one row per location: its newest version, with a time zone that exists
+with records as (
+    select *
+    from {{ ref('stg_catalog__locations') }}
+),
+
+time_zones as (
+    select time_zone
+    from {{ ref('time_zones') }}
+),
+
+opening_hours as (
+    select
+        location_kind,
+        opens_minute,
+        closes_minute
+    from {{ ref('opening_hours') }}
+),
+
+newest as (
+    select *
+    from records
+    qualify row_number() over (
+        partition by location_id order by updated_at desc, content_hash, accepted_at, segment
+    ) = 1
+),
+
+completed as (
+    select
+        newest.location_id,
+        newest.route_id,
+        newest.location_name,
+        newest.kind,
+        coalesce(newest.status, 'online') as status,
+        newest.region,
+        -- a name that no clock knows counts as absent
+        coalesce(time_zones.time_zone, 'UTC') as time_zone,
+        coalesce(
+            newest.restock_weekdays, '["mon","tue","wed","thu","fri","sat","sun"]'
+        ) as restock_weekdays,
+        newest.latitude,
+        newest.longitude,
+        newest.population,
+        newest.capacity_units,
+        opening_hours.opens_minute,
+        opening_hours.closes_minute,
+        newest.is_deleted,
+        newest.opened_on,
+        newest.updated_at,
+        newest.accepted_at
+    from newest
+    left join time_zones on newest.time_zone = time_zones.time_zone
+    inner join opening_hours on newest.kind = opening_hours.location_kind
+)
+
+select *
+from completed

@@ -1,0 +1,146 @@
+"""A small network that is simulated unit by unit, so that stock-outs and waste have causes."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from larder.learning.frames import Ints
+
+FIRST_DAY = np.datetime64("2025-01-01", "D")
+OPEN_MINUTES = 960
+
+
+@dataclass(frozen=True)
+class Network:
+    """Hold the frames that dbt hands to the Python models, and the demand that nobody sees."""
+
+    days: pd.DataFrame
+    held: pd.DataFrame
+    candidates: pd.DataFrame
+    items: pd.DataFrame
+    now: pd.DataFrame
+    demand: Ints
+
+    def shuffled(self, seed: int) -> Network:
+        """Return the same rows in another order."""
+        return replace(
+            self,
+            **{
+                name: getattr(self, name).sample(frac=1, random_state=seed)
+                for name in ("days", "held", "candidates", "items")
+            },
+        )
+
+
+def make_network(seed: int = 1, locations: int = 5, items: int = 4, days: int = 90) -> Network:
+    """Simulate first in, first out, with shelf lives of 2 to 5 days and a biased order each day."""
+    rng = np.random.default_rng(seed)
+    size = locations * items
+    location, item = np.divmod(np.arange(size), items)
+    location_ids = np.array([f"location_{n:05d}" for n in range(locations)], dtype=object)[location]
+    item_ids = np.array([f"item_{n:03d}" for n in range(items)], dtype=object)[item]
+    life = (2 + np.arange(items) % 4)[item]
+    level = rng.gamma(3, 1, locations)[location] * rng.gamma(4, 0.3, items)[item]
+    bias = rng.uniform(0, 3, locations)[location]
+    weekday = np.array([0.8, 0.8, 0.9, 1.0, 1.4, 1.3, 0.8])
+    demand = rng.poisson(level[:, None] * weekday[(np.arange(days) + 2) % 7])
+    batches = np.zeros((size, 6), dtype=np.int64)  # by days left after today, 0 = expires tonight
+    columns: dict[str, list[Any]] = {}
+    for day in range(days):
+        opening = batches.sum(axis=1)
+        restocked = np.maximum(np.ceil(level * np.minimum(life, 2) + bias).astype(int) - opening, 0)
+        batches[np.arange(size), life - 1] += restocked
+        left = demand[:, day].copy()
+        for age in range(6):
+            gone = np.minimum(batches[:, age], left)
+            batches[:, age] -= gone
+            left -= gone
+        discarded = batches[:, 0].copy()
+        out = batches.sum(axis=1) == 0
+        batches = np.concatenate([batches[:, 1:], np.zeros((size, 1), dtype=np.int64)], axis=1)
+        row = {
+            "opening_units": opening,
+            "restocked_units": restocked,
+            "sold_units": demand[:, day] - left,
+            "discarded_units": discarded,
+            "adjusted_units": np.zeros(size, dtype=np.int64),
+            "closing_units": batches.sum(axis=1),
+            "is_stocked_out": out,
+            "stocked_out_minutes": np.where(out, rng.integers(30, 400, size), 0),
+            "stock_date": np.full(size, FIRST_DAY + day),
+        }
+        for name, values in row.items():
+            columns.setdefault(name, []).append(values)
+    as_of = FIRST_DAY + days - 1
+    frame = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
+    frame.insert(0, "location_id", np.tile(location_ids, days))
+    frame.insert(1, "item_id", np.tile(item_ids, days))
+    frame["open_minutes"] = OPEN_MINUTES
+    frame["is_holiday"] = False
+    frame["as_of_date"] = pd.Timestamp(as_of)
+    frame["stock_date"] = frame["stock_date"].to_numpy().astype("datetime64[s]")
+    pair, ahead = np.nonzero(batches)
+    held = pd.DataFrame(
+        {
+            "location_id": location_ids[pair],
+            "item_id": item_ids[pair],
+            "as_of_date": pd.Timestamp(as_of),
+            "expires_on": (as_of + 1 + ahead).astype("datetime64[s]"),
+            "units": batches[pair, ahead],
+        }
+    )
+    catalogue = pd.DataFrame(
+        {
+            "item_id": [f"item_{n:03d}" for n in range(items)],
+            "shelf_life_days": 2 + np.arange(items) % 4,
+            "price_usd": 4.0 + np.arange(items) % 7,
+            "unit_cost_usd": 1.5 + 0.2 * (np.arange(items) % 7),
+            "disposal_cost_usd": 0.1,
+            "pack_size": 1 + np.arange(items) % 3,
+        }
+    )
+    candidates = pd.DataFrame(
+        {
+            "location_id": location_ids,
+            "item_id": item_ids,
+            "as_of_date": pd.Timestamp(as_of),
+            "order_date": pd.Timestamp(as_of + 1),
+            "days_covered": 1 + location % 3,
+            "stock_units": batches.sum(axis=1),
+            "is_holiday": location == 0,
+        }
+    ).merge(catalogue, on="item_id")
+    now = pd.DataFrame({"as_of_at": [pd.Timestamp(as_of) + pd.Timedelta(hours=22)]})
+    return Network(frame, held, candidates, catalogue, now, demand)
+
+
+@pytest.fixture(scope="session")
+def network() -> Network:
+    """Return the default small network."""
+    return make_network()
+
+
+def load_model(name: str) -> ModuleType:
+    """Import a dbt Python model from its file, as dbt does: it belongs to no package."""
+    path = Path(__file__).parents[3] / "python_models" / "scores" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def scores() -> Callable[[str], ModuleType]:
+    """Return the loader of dbt Python models."""
+    return load_model

@@ -1,0 +1,281 @@
+"""The dbt Python models on real DuckDB files: types, appending, order of rows, no look ahead."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+MODELS = (
+    "ml_waste_probabilities",
+    "ml_order_quantities",
+    "ml_evaluations",
+    "ml_models",
+    "ml_monitoring",
+)
+CONTRACT = {
+    "ml_waste_probabilities": "location_id, item_id, as_of_date, horizon_days, waste_probability, "
+    "expected_wasted_units, reasons, model_version, scored_at",
+    "ml_order_quantities": "location_id, item_id, as_of_date, order_date, order_quantity, "
+    "critical_ratio, demand_p10, demand_p50, demand_p90, expected_cost_usd, reasons, "
+    "model_version, scored_at",
+    "ml_models": "model_name, model_version, trained_at, data_until, parameters, artefact_hash, "
+    "is_promoted, decision",
+    "ml_evaluations": "model_name, model_version, evaluated_at, metric, value, baseline_name, "
+    "baseline_value, observations",
+    "ml_monitoring": "model_name, model_version, as_of_date, signal, value, threshold, is_alarm",
+}
+TYPES = {
+    "as_of_date": "DATE",
+    "order_date": "DATE",
+    "data_until": "DATE",
+    "scored_at": "TIMESTAMP",
+    "evaluated_at": "TIMESTAMP",
+    "trained_at": "TIMESTAMP",
+    "horizon_days": "BIGINT",
+    "order_quantity": "BIGINT",
+    "observations": "BIGINT",
+    "days_covered": "BIGINT",
+    "is_alarm": "BOOLEAN",
+    "is_promoted": "BOOLEAN",
+}
+TEXTS = {
+    "location_id", "item_id", "reasons", "model_version", "model_name", "parameters",
+    "artefact_hash", "decision", "metric", "baseline_name", "signal",
+}  # fmt: skip
+INPUTS = {
+    "int_stock__score_days": "days",
+    "int_stock__units_held": "held",
+    "int_orders__candidates": "candidates",
+    "dim_items": "items",
+    "int_clock__now": "now",
+}
+COLUMN_TYPES = {
+    "location_id": "varchar",
+    "item_id": "varchar",
+    "as_of_date": "date",
+    "stock_date": "date",
+    "order_date": "date",
+    "expires_on": "date",
+    "as_of_at": "timestamp",
+    "is_stocked_out": "boolean",
+    "is_holiday": "boolean",
+    "price_usd": "decimal(12, 4)",
+    "units": "bigint",
+}
+
+
+class Dbt:
+    """Stand in for the object that dbt hands to a Python model."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
+        self.connection = connection
+        self.this = name
+        tables = connection.execute("select table_name from duckdb_tables()").fetchall()
+        self.is_incremental = (name,) in tables
+
+    def config(self, **_: Any) -> None:
+        """Accept the configuration."""
+
+    def ref(self, name: str) -> duckdb.DuckDBPyRelation:
+        """Return a table as a relation."""
+        return self.connection.table(name)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(tmp_path / "build.duckdb")) as connection:
+        yield connection
+
+
+def put(connection: duckdb.DuckDBPyConnection, network: Any, rows: str = "true") -> None:
+    for table, name in INPUTS.items():
+        frame = getattr(network, name)
+        columns = ", ".join(
+            f"cast({column} as {COLUMN_TYPES[column]}) as {column}"
+            if column in COLUMN_TYPES
+            else column
+            for column in frame.columns
+        )
+        connection.execute(
+            f"create or replace table {table} as select {columns} from frame where {rows}"
+        )
+
+
+def build(
+    connection: duckdb.DuckDBPyConnection, scores: Callable[[str], ModuleType], name: str
+) -> pd.DataFrame:
+    dbt = Dbt(connection, name)
+    connection.register("result", scores(name).model(dbt, connection))
+    verb = f"insert into {name}" if dbt.is_incremental else f"create table {name} as"
+    connection.execute(f"{verb} select * from result")
+    frame: pd.DataFrame = connection.table(name).df()
+    return frame
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_part_that_dbt_calls_is_short(name: str, scores: Callable[[str], ModuleType]) -> None:
+    source = Path(str(scores(name).__file__)).read_text(encoding="utf-8")
+    found = {
+        node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)
+    }
+    model = found["model"]
+    assert model.end_lineno is not None
+    assert model.end_lineno - model.lineno + 1 <= 25
+
+
+@pytest.mark.parametrize("rows", ["true", "false"], ids=["full", "empty"])
+def test_tables_have_the_contracts_columns_and_types(
+    warehouse: duckdb.DuckDBPyConnection,
+    scores: Callable[[str], ModuleType],
+    network: Any,
+    rows: str,
+) -> None:
+    put(warehouse, network, rows)
+    for name in MODELS:
+        frame = build(warehouse, scores, name)
+        assert (len(frame) > 0) == (rows == "true" or name == "ml_models")
+        described = warehouse.execute(f"describe {name}").fetchall()
+        columns = [row[0] for row in described]
+        wanted = CONTRACT[name].split(", ")
+        assert columns[: len(wanted)] == wanted
+        for column, kind, *_ in described:
+            expected = TYPES.get(column, "VARCHAR" if column in TEXTS else "DOUBLE")
+            assert kind == expected, f"{name}.{column}"
+
+
+def test_scores_are_appended_and_never_rewritten(
+    warehouse: duckdb.DuckDBPyConnection, scores: Callable[[str], ModuleType], network: Any
+) -> None:
+    put(warehouse, network)
+    first = {name: build(warehouse, scores, name) for name in MODELS}
+    # the same day again, with other facts: what was said stays said
+    warehouse.execute("update int_stock__score_days set sold_units = sold_units + 1")
+    for name in MODELS:
+        pd.testing.assert_frame_equal(build(warehouse, scores, name), first[name])
+    for table in ("int_stock__score_days", "int_stock__units_held", "int_orders__candidates"):
+        warehouse.execute(f"update {table} set as_of_date = as_of_date + 1")
+    warehouse.execute("update int_stock__score_days set stock_date = stock_date + 1")
+    for name in MODELS:
+        again = build(warehouse, scores, name)
+        known = len(first[name])
+        assert len(again) == (known if name == "ml_models" else 2 * known)
+        pd.testing.assert_frame_equal(again.head(known), first[name])
+
+
+def test_only_a_location_that_moved_on_is_scored_again(
+    warehouse: duckdb.DuckDBPyConnection, scores: Callable[[str], ModuleType], network: Any
+) -> None:
+    put(warehouse, network)
+    name = "ml_waste_probabilities"
+    before = build(warehouse, scores, name)
+    where = "where location_id = 'location_00000'"
+    warehouse.execute(
+        "update int_stock__score_days set as_of_date = as_of_date + 1, "
+        f"stock_date = stock_date + 1 {where}"
+    )
+    added = build(warehouse, scores, name).iloc[len(before) :]
+    assert set(added["location_id"]) == {"location_00000"}
+    assert len(added) == (before["location_id"] == "location_00000").sum()
+
+
+def run(network: Any, scores: Callable[[str], ModuleType]) -> list[pd.DataFrame]:
+    risks = scores("ml_waste_probabilities").score(
+        network.days, network.held, network.items, network.now
+    )
+    plans = scores("ml_order_quantities").plan(network.days, network.candidates, network.now)
+    results = scores("ml_evaluations").evaluate(network.days, network.items, network.now)
+    return [risks, plans, results]
+
+
+@pytest.fixture(scope="module")
+def said(network: Any, scores: Callable[[str], ModuleType]) -> list[pd.DataFrame]:
+    return run(network, scores)
+
+
+def test_the_order_of_rows_does_not_matter(
+    network: Any, scores: Callable[[str], ModuleType], said: list[pd.DataFrame]
+) -> None:
+    for one, two in zip(said, run(network.shuffled(7), scores), strict=True):
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_the_future_does_not_change_a_score(
+    network: Any, scores: Callable[[str], ModuleType], said: list[pd.DataFrame]
+) -> None:
+    """Days after the as-of date, whatever happens on them, reach no risk, plan or evaluation."""
+    rng = np.random.default_rng(5)
+    future = network.days[network.days["stock_date"] > "2025-03-01"].copy()
+    future["stock_date"] += np.timedelta64(len(network.days["stock_date"].unique()), "D")
+    for column in ("sold_units", "discarded_units", "closing_units", "stocked_out_minutes"):
+        future[column] = rng.integers(0, 90, len(future))
+    future["is_stocked_out"] = rng.random(len(future)) < 0.5
+    later = type(network)(**{**vars(network), "days": pd.concat([network.days, future])})
+    for one, two in zip(said, run(later, scores), strict=True):
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_risks_and_plans_keep_their_promises(
+    network: Any, scores: Callable[[str], ModuleType]
+) -> None:
+    held = network.held[network.held["location_id"] != "location_00001"]
+    risks = scores("ml_waste_probabilities").score(network.days, held, network.items, network.now)
+    plans = scores("ml_order_quantities").plan(network.days, network.candidates, network.now)
+    keys = ["location_id", "item_id", "as_of_date"]
+    assert not risks.duplicated([*keys, "horizon_days"]).any()
+    assert not plans.duplicated(keys).any()
+    assert risks["waste_probability"].between(0, 1).all()
+    assert (risks.groupby(keys)["waste_probability"].diff().dropna() >= 0).all()
+    nothing = risks["held_units"] == 0
+    assert nothing.any()
+    assert (risks.loc[nothing, ["waste_probability", "expected_wasted_units"]] == 0).all(axis=None)
+    life = network.items.set_index("item_id")["shelf_life_days"]
+    longest = risks.groupby("item_id")["horizon_days"].max()
+    assert longest.astype(int).to_dict() == life.to_dict()
+    assert (plans["demand_p10"] <= plans["demand_p50"]).all()
+    assert (plans["demand_p50"] <= plans["demand_p90"]).all()
+    pack = network.items.set_index("item_id")["pack_size"].reindex(plans["item_id"]).to_numpy()
+    assert (plans["order_quantity"].to_numpy(dtype=np.int64) % pack == 0).all()
+    assert (plans["expected_cost_usd"] >= 0).all()
+    for frame in (risks, plans):
+        for text in frame["reasons"]:
+            words = text.split("; ")
+            assert len(set(words)) == len(words) == 3
+            assert all(words)
+    assert plans["reasons"].str.contains("holiday on the day").any()
+
+
+def test_monitoring_compares_scores_with_what_happened(
+    network: Any, scores: Callable[[str], ModuleType]
+) -> None:
+    last = network.days["stock_date"].max()
+    early = network.days[network.days["stock_date"] <= last - np.timedelta64(14, "D")].copy()
+    early["as_of_date"] = early["stock_date"].max()
+    closing = early[early["stock_date"] == early["as_of_date"]]
+    held = closing[["location_id", "item_id", "as_of_date"]].assign(
+        expires_on=pd.NaT, units=closing["closing_units"]
+    )
+    candidates = network.candidates.assign(
+        as_of_date=early["stock_date"].max(),
+        order_date=early["stock_date"].max() + np.timedelta64(1, "D"),
+    )
+    risks = scores("ml_waste_probabilities").score(early, held, network.items, network.now)
+    plans = scores("ml_order_quantities").plan(early, candidates, network.now)
+    monitor = scores("ml_monitoring").monitor
+    few = monitor(network.days, risks, plans)
+    assert few["value"].isna().all()
+    assert not few["is_alarm"].any()
+    risks, plans = pd.concat([risks] * 8), pd.concat([plans] * 8)
+    many = monitor(network.days, risks, plans)
+    assert many["signal"].tolist() == ["brier", "coverage_p90"]
+    assert many["value"].between(0, 1).all()
+    plans["demand_p90"] = 0.0
+    risks["waste_probability"] = 1 - risks["waste_probability"]
+    assert monitor(network.days, risks, plans)["is_alarm"].all()
