@@ -1,13 +1,14 @@
 """Turn the description of an entity into the SQL that reads, checks and keys its records.
 
 The SQL runs over a relation with the columns `line_number`, `line` (a record as JSON text, null
-for a blank line) and `problem` (null, or what a reader already found), and gives one row per line
-in the same order: the columns of a raw segment.
+for a blank line), `problem` (null, or what a reader already found) and `is_cut_off` (the last line,
+which no line end follows), and gives one row per line in the same order: the columns of a raw
+segment.
 """
 
 from __future__ import annotations
 
-import json
+from json import dumps
 
 from larder.warehouse import literal, quoted
 from loaders.entities import DOMAINS, Entity, Field
@@ -49,7 +50,7 @@ SEGMENT_COLUMNS = (
 def _text(field: Field) -> str:
     """Give the field's text, null where it is absent or empty."""
     parts = [
-        f"json_extract_string(line, {literal(source)})"
+        f"json_extract_string(json, {literal(source)})"
         if source.startswith("$.")
         else f"record.{quoted(source)}"
         for source in field.sources
@@ -112,20 +113,21 @@ def _problems(entity: Entity) -> str:
     """Give the case expression that names the first problem as `reason|field: rule`."""
     cases = [
         ("line is null or problem is not null", "problem"),
-        (f"strlen(line) > {MAX_LINE_BYTES}", "'line_too_long|the line has more than 1 MiB'"),
+        (f"strlen(line) > {MAX_LINE_BYTES}", "'line_too_long|the record has more than 1 MiB'"),
         (
-            f"strlen(line) > {SHORTEST_DEEP_LINE} and nesting_depth(line) > {MAX_NESTING}",
+            f"strlen(line) > {SHORTEST_DEEP_LINE} "
+            f"and strlen(line) - strlen(translate(line, '[{{', '')) > {MAX_NESTING} "
+            f"and nesting_depth(line) > {MAX_NESTING}",
             f"'nested_too_deeply|the record is nested more than {MAX_NESTING} levels deep'",
         ),
         (
-            "not is_json and contains(line, chr(0))",
-            "'nul_byte|the line holds a NUL byte'",
+            "record is null and not json_valid(line)",
+            "case when contains(line, chr(0)) then 'nul_byte|the record holds a NUL byte' "
+            "when is_cut_off then 'truncated_line|the last line has no end and is not valid JSON' "
+            "else 'broken_json|the record is not valid JSON' end",
         ),
-        (
-            "not is_json and line = $last_line",
-            "'truncated_line|the last line is cut off: no line end and not valid JSON'",
-        ),
-        ("not is_json", "'broken_json|the line is not valid JSON'"),
+        # Only `null` is JSON and yet has no record.
+        ("record is null", "'not_an_object|the record is not a JSON object'"),
     ]
     keys = [] if entity.key_falls_back_to_content else list(entity.key)
     required = [field for field in entity.fields if field.required]
@@ -134,7 +136,7 @@ def _problems(entity: Entity) -> str:
         # Whatever is not an object lacks the first required field, so only those lines pay for
         # the question.
         rule = (
-            "case when json_type(line) <> 'OBJECT' then 'not_an_object|the line is not a JSON "
+            "case when json_type(line) <> 'OBJECT' then 'not_an_object|the record is not a JSON "
             f"object' else {literal(f'{reason}|{field.name}: must be there and not empty')} end"
         )
         cases.append((f"{_text(field)} is null", rule))
@@ -164,7 +166,8 @@ def _unreadable(entity: Entity) -> str:
 def _content_hash(entity: Entity) -> str:
     """Give the MD5 of the record's content: its typed fields, so that 2, "2" and 2.0 are alike."""
     if entity.content_is_record:
-        return "md5(line)"
+        # without insignificant blanks, and a null is the same as an absent field
+        return "md5(json_merge_patch('{}', line)::varchar)"
     values = [f"coalesce({quoted(field.name)}::varchar, chr(30))" for field in entity.fields]
     return f"md5(concat_ws(chr(31), {', '.join(values)}))"
 
@@ -203,7 +206,7 @@ def _payload(entity: Entity) -> str:
             kept = "null"
         else:
             names = [name for name in field.sources if not name.startswith("$.")]
-            kept = f"json_merge_patch(line, {literal(json.dumps(dict.fromkeys(names)))})::varchar"
+            kept = f"json_merge_patch(line, {literal(dumps(dict.fromkeys(names)))})::varchar"
             if len(names) < len(field.sources):
                 kept = "null"
         cases.append(f"when {erased} then {kept}")
@@ -213,43 +216,33 @@ def _payload(entity: Entity) -> str:
 def segment_sql(entity: Entity, lines: str) -> str:
     """Give the query from a relation of lines to the rows of a segment, in the lines' order.
 
-    Parameters of the query: `$source_file`, `$received_at`, `$loaded_at`, `$last_line` (the last
-    line where the file does not end with a line end, else null). Functions it needs:
+    Parameters of the query: `$source_file`, `$received_at`, `$loaded_at`. Functions it needs:
     `nesting_depth(varchar)` and `<domain>_token(varchar)` for each domain of the entity.
     """
     flat = dict.fromkeys(
         source for field in entity.fields for source in field.sources if not source.startswith("$.")
     )
-    structure = literal(json.dumps(dict.fromkeys(flat, "VARCHAR")))
+    structure = literal(dumps(dict.fromkeys(flat, "VARCHAR")))
     fields = ",\n        ".join(
         f"{typed(field, _text(field))} as {quoted(field.name)}" for field in entity.fields
     )
+    has_paths = any(source.startswith("$.") for field in entity.fields for source in field.sources)
+    json = "case when record is not null then line end" if has_paths else "null::varchar"
     tokens = ",\n        ".join(f"{_token(entity, domain)} as {domain}_token" for domain in DOMAINS)
-    blank = "chr(32) || chr(9) || chr(13)"
     return f"""
-with lines as (
-    -- trim() on every line would cost as much as reading the JSON
+with parsed as (
+    -- one parse of the JSON tells whether it is valid, too
     select
-        line_number,
-        case
-            when line[1] in (' ', chr(9), chr(13), '') then nullif(trim(line, {blank}), '')
-            when suffix(line, chr(13)) then rtrim(line, chr(13))
-            else line
-        end as line,
-        problem
+        -- order lines have a line_number of their own
+        line_number as file_line_number,
+        line,
+        problem,
+        is_cut_off,
+        try(from_json(line, {structure})) as record
     from {lines}
 ),
-parsed as (
-    select
-        *,
-        json_valid(line) as is_json,
-        case
-            when json_valid(line) then from_json(line, {structure})
-        end as record
-    from lines
-),
 typed as (
-    select line_number, line, problem, is_json, record,
+    select file_line_number, line, problem, is_cut_off, record, {json} as json,
         {fields}
     from parsed
 ),
@@ -271,7 +264,7 @@ select
     split_part(problem, '|', 2) as rejection_detail,
     case when problem is null then unreadable end as unreadable_fields,
     $source_file as source_file,
-    line_number,
+    file_line_number as line_number,
     $received_at as received_at,
     $loaded_at as loaded_at,
     {", ".join(f"{domain}_token" for domain in DOMAINS)}

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -21,17 +20,20 @@ from loaders.checks import SEGMENT_COLUMNS, segment_sql
 from loaders.entities import Entity
 from loaders.landing import LandingFile, is_still_written, sha256_of
 from loaders.readers import (
+    LINE_FORMATS,
+    Lines,
     UnreadableFileError,
     careful_lines,
     decompressed,
     fast_lines,
     is_refusal,
-    last_line,
+    line_feed_lines,
 )
 
 # Files that belong to no entity are kept, with their reason, in an entity of their own.
 UNKNOWN = "unknown/files"
 METADATA_KEY = b"larder"
+EMPTY_FILE = UnreadableFileError("empty_file", "the file has no bytes")
 SEGMENT_SCHEMA = pa.schema(
     [
         (
@@ -168,10 +170,7 @@ def write_segment(
                     "unknown_entity", "the folder is not <source>/<entity> of the contract"
                 )
             _require_readable(file, known)
-            plain = decompressed(file, aside / "plain")
-            if plain.stat().st_size == 0:
-                raise UnreadableFileError("empty_file", "the file has no bytes")
-            _copy(connection, entity, file, plain, origin, loaded_at, aside)
+            _copy(connection, entity, file, origin, loaded_at, aside)
         except UnreadableFileError as problem:
             _write_rejected_file(aside / "segment", origin, file, problem, loaded_at)
         if is_still_written(file):
@@ -184,6 +183,12 @@ def write_segment(
         for leftover in aside.iterdir():
             leftover.unlink()
         aside.rmdir()
+
+
+def received_at(file: LandingFile, loaded_at: datetime) -> datetime:
+    """Return when the file arrived, without zone; a clock ahead of ours cannot make it later."""
+    changed_at = datetime.fromtimestamp(file.modified_ns / 1e9, UTC)
+    return min(changed_at, loaded_at).replace(tzinfo=None)
 
 
 def commit(aside: Path, final: Path) -> None:
@@ -216,45 +221,76 @@ def _copy(
     connection: duckdb.DuckDBPyConnection,
     entity: Entity,
     file: LandingFile,
-    plain: Path,
     origin: Origin,
     loaded_at: datetime,
     aside: Path,
 ) -> None:
+    """Write the segment of a readable file to `aside / "segment"`."""
+
+    def copy(lines: str | Lines) -> int:
+        return _copy_lines(connection, entity, file, origin, loaded_at, aside / "segment", lines)
+
     assert file.file_format is not None
-    parameters: dict[str, Any] = {
-        "source_file": file.relative,
-        "received_at": datetime.fromtimestamp(file.modified_ns / 1e9, UTC).replace(tzinfo=None),
-        "loaded_at": loaded_at.replace(tzinfo=None),
-        "last_line": last_line(plain, file.file_format),
-    }
+    if file.file_format in LINE_FORMATS:
+        if copy(line_feed_lines(file)) == 0:
+            raise EMPTY_FILE
+        return
+    plain = decompressed(file, aside / "plain")
+    if plain.stat().st_size == 0:
+        raise EMPTY_FILE
+    if (fast := fast_lines(plain, file.file_format)) is not None:
+        try:
+            copy(fast)
+            return
+        except duckdb.Error as error:
+            if not is_refusal(error):
+                raise
+    copy(careful_lines(plain, file.file_format))
 
-    def copy(lines: str) -> None:
-        metadata = literal(json.dumps([asdict(origin)]))
-        connection.execute(
-            f"copy ({segment_sql(entity, lines)}) to {literal(str(aside / 'segment'))} "
-            f"(format parquet, compression lz4, kv_metadata {{larder: {metadata}}})",
-            parameters,
-        ).fetchall()
 
+def _copy_lines(
+    connection: duckdb.DuckDBPyConnection,
+    entity: Entity,
+    file: LandingFile,
+    origin: Origin,
+    loaded_at: datetime,
+    target: Path,
+    lines: str | Lines,
+) -> int:
+    relation = lines
+    if isinstance(lines, Lines):
+        relation = "landed_lines"
+        connection.register(relation, lines.reader)
+    metadata = f"{METADATA_KEY.decode()}: {literal(json.dumps([asdict(origin)]))}"
     try:
-        copy(fast_lines(plain, file.file_format))
-    except duckdb.Error as error:
-        if not is_refusal(error):
-            raise
-        copy(careful_lines(plain, file.file_format, aside / "careful"))
+        rows: int = connection.execute(
+            f"copy ({segment_sql(entity, str(relation))}) to {literal(str(target))} "
+            f"(format parquet, compression lz4, kv_metadata {{{metadata}}})",
+            {
+                "source_file": file.relative,
+                "received_at": received_at(file, loaded_at),
+                "loaded_at": loaded_at.replace(tzinfo=None),
+            },
+        ).fetchall()[0][0]
+    except duckdb.Error:
+        if isinstance(lines, Lines) and lines.error:
+            raise lines.error from None
+        raise
+    finally:
+        if isinstance(lines, Lines):
+            connection.unregister(str(relation))
+    return rows
 
 
 def _write_rejected_file(
     path: Path, origin: Origin, file: LandingFile, problem: UnreadableFileError, now: datetime
 ) -> None:
-    received_at = datetime.fromtimestamp(file.modified_ns / 1e9, UTC).replace(tzinfo=None)
     row = dict.fromkeys(SEGMENT_COLUMNS) | {
         "payload": "",
         "rejection_reason": problem.reason,
         "rejection_detail": problem.detail,
         "source_file": file.relative,
-        "received_at": received_at,
+        "received_at": received_at(file, now),
         "loaded_at": now.replace(tzinfo=None),
     }
     schema = SEGMENT_SCHEMA.with_metadata({METADATA_KEY: json.dumps([asdict(origin)])})

@@ -74,6 +74,11 @@ class Rule:
         return self.expectation in SHARES
 
     @property
+    def needs_frame(self) -> bool:
+        """Whether it is asked of the records of the frame, not of a number about the batch."""
+        return self.expectation in (*BOUNDED, "not_null")
+
+    @property
     def expected(self) -> str:
         """The rule in words, for the page of a data owner."""
         most = f"at most {percent(self.allowed_share)} of the records"
@@ -93,7 +98,7 @@ class Rule:
             case "duplicate_share":
                 return f"{most} are delivered more than once"
             case "fresh_within_hours":
-                return f"the newest {self.column} is at most {self.threshold:g} hours old"
+                return f"the newest {self.column} is at most {duration(self.threshold)} old"
             case "volume_at_least":
                 return f"a day has at least {percent(self.threshold)} of the usual records"
             case "volume_at_most":
@@ -102,7 +107,8 @@ class Rule:
     def found(self, measured: float) -> str:
         """Say what broke the rule: numbers about the batch, never a value of a record."""
         share = f"{percent(measured)} of the records"
-        allowed = f"(at most {percent(self.allowed_share)} may)"
+        most = f"at most {percent(self.allowed_share)}" if self.allowed_share else "none"
+        allowed = f"({most} may)"
         match self.expectation:
             case "not_null":
                 return f"{share} have no {self.column} {allowed}"
@@ -111,7 +117,7 @@ class Rule:
             case "at_most":
                 return f"{share} have a {self.column} over {self.bound:g} {allowed}"
             case "rejected_share":
-                return f"{share} were rejected (at most {percent(self.allowed_share)} may be)"
+                return f"{share} were rejected ({most} may be)"
             case "unreadable_share":
                 return f"{share} have {self._optional} that could not be read {allowed}"
             case "unknown_share":
@@ -120,8 +126,8 @@ class Rule:
                 return f"{share} came more than once {allowed}"
             case "fresh_within_hours":
                 return (
-                    f"the newest {self.column} is {measured:.0f} hours old "
-                    f"(at most {self.threshold:g})"
+                    f"the newest {self.column} is {duration(measured)} old "
+                    f"(at most {duration(self.threshold)})"
                 )
             case "volume_at_least":
                 least = percent(self.threshold)
@@ -138,6 +144,11 @@ class Rule:
 def percent(share: float) -> str:
     """Write a share as a percentage."""
     return f"{share * 100:,.3g} %" if share < 10 else f"{share * 100:,.0f} %"
+
+
+def duration(hours: float) -> str:
+    """Write a duration in hours, in days where they are many."""
+    return f"{hours:,.0f} hours" if hours <= 96 else f"{hours / 24:,.0f} days"
 
 
 def _a(word: str) -> str:
@@ -219,7 +230,9 @@ def _read_rule(
         if expectation in BOUNDED and types[column] not in ("number", "integer"):
             raise refuse("column_name", f"must be a number for {expectation}")
         if expectation in BOUNDED and _is_personal(entities[row["entity"]], column):
-            raise refuse("column_name", f"is personal: only not_null may be asked, not {expectation}")
+            raise refuse(
+                "column_name", f"is personal: only not_null may be asked, not {expectation}"
+            )
         if expectation in OF_AN_INSTANT and types[column] != "timestamp":
             raise refuse("column_name", f"must be an instant for {expectation}")
     return Rule(

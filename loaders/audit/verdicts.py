@@ -78,6 +78,9 @@ class Verdicts:
             self.fingerprint = found.decode() if found else self.fingerprint
         decided.sort(key=lambda verdict: verdict.decided_at)
         self.latest = {verdict.segment: verdict for verdict in decided}
+        self._first: dict[tuple[str, str], datetime] = {}
+        for verdict in decided:
+            self._first.setdefault((verdict.segment, verdict.batch), verdict.decided_at)
         self._newest = decided[-1].decided_at if decided else None
 
     def held(self) -> list[HeldSegment]:
@@ -87,7 +90,7 @@ class Verdicts:
                 verdict.segment,
                 entity_of(verdict.segment),
                 verdict.batch,
-                verdict.decided_at,
+                self._first[verdict.segment, verdict.batch],
                 verdict.reason or "",
             )
             for verdict in sorted(
@@ -120,7 +123,9 @@ class Verdicts:
         schema = VERDICT_SCHEMA.with_metadata(metadata)
         table = pa.Table.from_pylist([asdict(verdict) for verdict in verdicts], schema)
         self._commit("verdicts", name, table)
-        self.latest |= {verdict.segment: verdict for verdict in verdicts}
+        for verdict in verdicts:
+            self.latest[verdict.segment] = verdict
+            self._first.setdefault((verdict.segment, verdict.batch), verdict.decided_at)
         self._newest = instant
 
     def volume_files(self) -> list[str]:
@@ -132,7 +137,7 @@ class Verdicts:
 
     def _commit(self, kind: str, name: str, table: pa.Table) -> None:
         aside = self._audit / "_aside" / uuid.uuid4().hex
-        aside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        aside.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, aside)
         commit(aside, self._audit / kind / name)
 
@@ -189,7 +194,7 @@ def release(
             "A release needs a reason: whoever reads the verdicts later will ask. "
             "Give one and run again."
         )
-    settings.audit_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.audit_folder.mkdir(parents=True, exist_ok=True)
     with hold(audit_lock(settings), "larder audit --release", settings.lock_wait_seconds, now=now):
         verdicts = Verdicts(settings)
         held = verdicts.held()

@@ -1,0 +1,57 @@
+# Everything a person or a machine does with this checkout; `make help` explains each target.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+export GX_ANALYTICS_ENABLED := false
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+
+.PHONY: help install run test lint types unit bench docs lock clean
+
+help: ## Explain every target
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	    echo "Larder needs Python 3.11; make PYTHON=/path/to/python3.11 … says where it is."; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: $(INSTALLED) ## Set up the virtual environment from the lock file
+
+run: $(INSTALLED) ## Write the sample network, then load, audit, build, test and publish it
+	@$(BIN)/larder sample
+	@$(BIN)/larder run
+
+test: lint types unit ## Pass every gate: style, types, dbt, tests
+
+lint: $(INSTALLED) ## Check the style of Python and SQL
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint --disable-progress-bar models macros analyses tests/dbt
+
+types: $(INSTALLED) ## Check the types
+	$(BIN)/mypy
+
+unit: $(INSTALLED) ## Run the tests, dbt's among them
+	$(BIN)/pytest
+
+bench: $(INSTALLED) ## Measure speed and memory beside named peers
+	$(BIN)/python -m benchmarks
+
+docs: $(INSTALLED) ## Write the dbt docs site as one file
+	@$(BIN)/larder docs
+
+lock: ## Compile requirements.lock from requirements.in
+	$(BIN)/uv pip compile --universal --python-version 3.11 --override overrides.txt \
+	    --no-emit-index-url --upgrade requirements.in -o requirements.lock
+
+clean: ## Remove the virtual environment, the caches and the warehouse of this checkout
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis target logs warehouse *.egg-info

@@ -1,0 +1,290 @@
+"""The command line: thin, every command calls one function and prints what it returns."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich.console import Console
+
+from larder import __version__
+from larder.errors import LarderError
+from larder.lock import LockHolder, run_lock
+from larder.reporting import (
+    Reporter,
+    print_audit,
+    print_held,
+    print_load,
+    print_run,
+    print_status,
+)
+from larder.settings import Settings, read_settings
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+
+output = Console()
+messages = Console(stderr=True)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is a sentence, our own bug keeps its traceback."""
+    try:
+        sys.exit(larder.main(standalone_mode=False) or DONE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(WRONG_USE)
+    except click.Abort:
+        messages.print("Stopped; what was finished stays, the next run goes on from there.")
+        sys.exit(FAILED)
+    except LarderError as error:
+        messages.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(FAILED)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.pass_context
+def larder(context: click.Context) -> None:
+    """Turn what a fresh-food network reports into tables that people decide with."""
+    if context.resilient_parsing:
+        return
+    context.obj = read_settings()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _locked(settings: Settings, command: str) -> AbstractContextManager[None]:
+    def say(holder: LockHolder, seconds: float) -> None:
+        messages.print(f"Waiting up to {seconds:.0f} s for {holder}.", highlight=False)
+
+    return run_lock(settings, command, say)
+
+
+@larder.command()
+@click.option("--days", default=200, show_default=True, help="Days of history.")
+@click.option("--locations", default=35, show_default=True, help="Places that sell.")
+@click.option("--items-per-product", default=8, show_default=True, help="Meals per bakery product.")
+@click.option("--seed", default=7, show_default=True, help="Same seed, same bytes.")
+@click.option("--scale", default=1.0, show_default=True, help="Demand, as a multiple.")
+@click.pass_obj
+def sample(
+    settings: Settings, days: int, locations: int, items_per_product: int, seed: int, scale: float
+) -> int:
+    """Write the sample network into the landing zone."""
+    from loaders.sample.network import SampleOptions, write_sample_network
+
+    options = SampleOptions(days, locations, items_per_product, seed, scale)
+    with Reporter(messages) as reporter:
+        made = write_sample_network(
+            settings.landing_folder, settings.home / "truth", options, reporter.start("sample")
+        )
+    if made.was_there:
+        output.print(f"The sample network is already in {settings.landing_folder}.")
+    else:
+        output.print(
+            f"{made.stock_events:,} stock events from {made.first_date} to {made.last_date} in "
+            f"{made.files} files below {settings.landing_folder}; the planted truth is in "
+            f"{settings.home / 'truth'}.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return DONE
+
+
+@larder.command("load")
+@click.pass_obj
+def load_command(settings: Settings) -> int:
+    """Turn every new file of the landing zone into a raw segment."""
+    from loaders.load import load
+
+    with Reporter(messages) as reporter:
+        summary = load(settings, _now, reporter.start("load"))
+    print_load(output, summary)
+    return DONE
+
+
+@larder.command()
+@click.pass_obj
+def run(settings: Settings) -> int:
+    """Load, audit, build, test and publish; then say what a manager wants to know."""
+    from larder.pipeline import run as run_pipeline
+    from larder.summary import print_summary, summarise
+
+    with _locked(settings, "larder run"), Reporter(messages) as reporter:
+        report = run_pipeline(settings, _now, reporter.start)
+    print_summary(output, summarise(settings))
+    print_run(output, settings, report)
+    return FAILED if report.audit.is_held else DONE
+
+
+@larder.command("audit")
+@click.option("--held", "show_held", is_flag=True, help="Only list what is kept out of the build.")
+@click.option("--release", "pattern", help="Accept a held batch, entity or segment (* for any).")
+@click.option("--reason", default="", help="Why it may be released; kept with the verdict.")
+@click.pass_obj
+def audit_command(settings: Settings, show_held: bool, pattern: str | None, reason: str) -> int:
+    """Judge what was loaded since the last audit; keep out of the build what fails."""
+    from loaders.audit import audit, list_held, release
+
+    if pattern is not None:
+        released = release(settings, pattern, reason, _now)
+        output.print(f"{len(released)} segments released; the next build takes them.")
+        return DONE
+    if not show_held:
+        with Reporter(messages) as reporter:
+            summary = audit(settings, _now, reporter.start("audit"))
+        print_audit(output, summary)
+    held = list_held(settings)
+    print_held(output, held)
+    return FAILED if held else DONE
+
+
+@larder.command("build")
+@click.option("--full-refresh", is_flag=True, help="Compute every table anew.")
+@click.pass_obj
+def build_command(settings: Settings, full_refresh: bool) -> int:
+    """Build and test every model over what the audits accepted."""
+    from larder.build import build
+
+    with _locked(settings, "larder build"), Reporter(messages) as reporter:
+        result = build(
+            settings,
+            only_audited=True,
+            full_refresh=full_refresh,
+            progress=reporter.start("build and test"),
+        )
+    output.print(f"{result.nodes} models and tests in {result.seconds:.0f} s, all well.")
+    return DONE
+
+
+@larder.command("publish")
+@click.pass_obj
+def publish_command(settings: Settings) -> int:
+    """Copy the marts of the last build into a new generation and point readers to it."""
+    from larder.serving.publish import publish
+
+    with _locked(settings, "larder publish"):
+        publication = publish(settings, _now())
+    output.print(f"Published generation {publication.generation}.", highlight=False)
+    return DONE
+
+
+@larder.command("rollback")
+@click.pass_obj
+def rollback_command(settings: Settings) -> int:
+    """Point readers back to the generation before."""
+    from larder.serving.publish import rollback
+
+    with _locked(settings, "larder rollback"):
+        publication = rollback(settings)
+    output.print(
+        f"Readers are back on generation {publication.generation}; it was {publication.replaced}.",
+        highlight=False,
+    )
+    return DONE
+
+
+@larder.command("status")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def status_command(settings: Settings, as_json: bool) -> int:
+    """Say what is published, who is running and what waits in the landing zone."""
+    from larder.pipeline import landing_state
+    from larder.serving.status import status
+
+    found = replace(status(settings), landing=landing_state(settings))
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        print_status(output, found)
+    return DONE
+
+
+@larder.command("docs")
+@click.pass_obj
+def docs_command(settings: Settings) -> int:
+    """Write the documentation of every table, with lineage, as one static page."""
+    from larder.build import write_docs
+
+    with _locked(settings, "larder docs"):
+        page = write_docs(settings)
+    output.print(f"The documentation is in {page}", highlight=False, soft_wrap=True)
+    return DONE
+
+
+@larder.command()
+@click.argument("sql", required=False)
+@click.option("--analysis", help="A saved question; `--analysis list` names them.")
+@click.option("--format", "shown_as", type=click.Choice(["table", "csv", "json"]), default="table")
+@click.pass_obj
+def query(settings: Settings, sql: str | None, analysis: str | None, shown_as: str) -> int:
+    """Ask the published marts something, read-only."""
+    from larder.serving import reading
+
+    if (sql is None) == (analysis is None):
+        raise click.UsageError("Give either a query in quotes or --analysis NAME.")
+    if analysis == "list":
+        for name in sorted(reading.list_analyses()):
+            click.echo(name)
+        return DONE
+    text = sql if analysis is None else reading.saved_analysis(settings, analysis)
+    assert text is not None
+    if shown_as == "table":
+        result = reading.run_query(settings, text, limit=reading.SHOWN_ROWS)
+        output.print(reading.as_table(result))
+    else:
+        result = reading.run_query(settings, text)
+        render: Callable[[reading.QueryResult], str] = (
+            reading.as_csv if shown_as == "csv" else reading.as_json
+        )
+        click.echo(render(result), nl=False)
+    return DONE
+
+
+@larder.command()
+@click.argument("table")
+@click.option("--from", "date_from", type=click.DateTime(["%Y-%m-%d"]), help="First day.")
+@click.option("--to", "date_to", type=click.DateTime(["%Y-%m-%d"]), help="Last day.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["csv", "parquet", "ndjson", "json"]),
+    default="csv",
+    show_default=True,
+)
+@click.option("--output", "destination", type=click.Path(path_type=Path), help="The file to write.")
+@click.pass_obj
+def export(
+    settings: Settings,
+    table: str,
+    date_from: datetime | None,
+    date_to: datetime | None,
+    file_format: Literal["csv", "parquet", "ndjson", "json"],
+    destination: Path | None,
+) -> int:
+    """Write a published table to a file."""
+    from larder.serving.reading import export_table
+
+    def day(moment: datetime | None) -> date | None:
+        return moment.date() if moment else None
+
+    made = export_table(
+        settings,
+        table,
+        destination or Path(f"{table}.{file_format}"),
+        file_format,
+        date_from=day(date_from),
+        date_to=day(date_to),
+    )
+    chosen = f" by {made.date_column}" if made.date_column and (date_from or date_to) else ""
+    output.print(f"{made.rows:,} rows of {made.table}{chosen} in {made.path}", highlight=False)
+    return DONE

@@ -1,0 +1,87 @@
+"""The main job: load, audit, build and test, publish; each step says what it did or skipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from larder.build import BuildResult, build, fingerprint
+from larder.serving.publish import Publication, publish, published_generation
+from larder.serving.status import LandingState
+from larder.settings import Settings
+from loaders.audit import AuditSummary, audit
+from loaders.landing import find_files
+from loaders.load import LoadSummary, load
+from loaders.segments import Ledger, find_segments
+
+Progress = Callable[[str, int, int], None]
+StartStep = Callable[[str], Progress]
+
+
+@dataclass
+class RunReport:
+    """Say what a run did; a null step was skipped, and `skipped` says why."""
+
+    load: LoadSummary
+    audit: AuditSummary
+    build: BuildResult | None = None
+    publication: Publication | None = None
+    skipped: list[str] = field(default_factory=list)
+
+
+def run(settings: Settings, now: Callable[[], datetime], start_step: StartStep) -> RunReport:
+    """Run the main job once; the caller holds the lock.
+
+    `start_step` is called with the name of each step and returns what to report its progress to.
+
+    Raises:
+        LarderError: what stopped the job; readers keep the last published generation.
+    """
+    loaded = load(settings, now, start_step("load"))
+    audited = audit(settings, now, start_step("audit"))
+    report = RunReport(loaded, audited)
+    if not loaded.files:
+        report.skipped.append(
+            f"load: nothing new in the landing zone ({loaded.skipped} files are loaded already)"
+        )
+    state = fingerprint(settings, find_segments(settings.raw_folder))
+    generation = published_generation(settings)
+    if generation is not None and _read_state(settings) == {generation: state}:
+        report.skipped.append(
+            f"build, test and publish: generation {generation} holds everything that is accepted"
+        )
+        return report
+    report.build = build(settings, only_audited=True, progress=start_step("build and test"))
+    report.publication = publish(settings, now())
+    _write_state(settings, {report.publication.generation: state})
+    return report
+
+
+def landing_state(settings: Settings) -> LandingState:
+    """Say what lies in the landing zone and what of it is not loaded yet."""
+    if not settings.landing_folder.is_dir():
+        return LandingState(newest_file=None, newest_at=None, files_not_loaded=0)
+    ledger = Ledger(settings.raw_folder).read()
+    files = list(find_files(settings.landing_folder))
+    newest = max(files, key=lambda file: file.modified_ns, default=None)
+    return LandingState(
+        newest_file=newest.relative if newest else None,
+        newest_at=datetime.fromtimestamp(newest.modified_ns / 1e9, UTC) if newest else None,
+        files_not_loaded=sum(not ledger.knows(file) for file in files),
+    )
+
+
+def _read_state(settings: Settings) -> object:
+    try:
+        return json.loads((settings.home / "published.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write_state(settings: Settings, state: dict[str, str]) -> None:
+    path = settings.home / "published.json"
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(json.dumps(state), encoding="utf-8")
+    aside.replace(path)

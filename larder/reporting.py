@@ -1,0 +1,173 @@
+"""How the command line shows progress and results, with a terminal and without one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from larder.settings import Settings
+
+if TYPE_CHECKING:
+    from larder.pipeline import RunReport
+    from larder.serving.status import Status
+    from loaders.audit import AuditSummary, HeldSegment
+    from loaders.load import LoadSummary
+
+# Without a terminal a line is printed at most so often.
+PLAIN_SECONDS = 10.0
+
+
+class Reporter:
+    """Show the progress of long steps: a bar on a terminal, now and then a line without one."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._bars: Progress | None = None
+        if console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.fields[step]:>15}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}", style="dim"),
+                console=console,
+                transient=True,
+            )
+
+    def __enter__(self) -> Reporter:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def start(self, step: str) -> Callable[[str, int, int], None]:
+        """Begin a step and return what takes (what is done, how many are done, of how many)."""
+        bar: TaskID | None = None
+        started = last = self._clock()
+        if self._bars:
+            bar = self._bars.add_task("", step=step, total=None)
+        else:
+            self._console.print(f"{step} …", highlight=False)
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal last
+            if self._bars and bar is not None:
+                self._bars.update(bar, description=what, completed=done, total=total)
+            elif self._clock() - last >= PLAIN_SECONDS:
+                last = self._clock()
+                self._console.print(
+                    f"{step}: {done} of {total} after {last - started:.0f} s ({what})",
+                    highlight=False,
+                )
+
+        return report
+
+
+def print_load(console: Console, summary: LoadSummary) -> None:
+    """Print what a load did, an entity a line."""
+    if not summary.files:
+        console.print(f"Nothing new: {summary.skipped} files are loaded already.", highlight=False)
+        return
+    table = Table(box=None)
+    table.add_column("entity")
+    for column in ("files", "records", "duplicates", "rejected", "seconds"):
+        table.add_column(column, justify="right")
+    for path, entity in sorted(summary.entities.items()):
+        table.add_row(
+            path,
+            f"{entity.files:,}",
+            f"{entity.records:,}",
+            f"{entity.duplicates:,}",
+            f"{entity.rejected:,}",
+            f"{entity.seconds:.1f}",
+        )
+    console.print(table)
+    waiting = sum(entity.waiting for entity in summary.entities.values())
+    if waiting:
+        console.print(f"{waiting} files are still being written; the next load takes them.")
+    if summary.skipped:
+        console.print(f"{summary.skipped} files were loaded already.", highlight=False)
+
+
+def print_run(console: Console, settings: Settings, report: RunReport) -> None:
+    """Print what a run did and skipped, and where the results are."""
+    console.print()
+    if report.load.files:
+        print_load(console, report.load)
+    print_audit(console, report.audit)
+    for skipped in report.skipped:
+        console.print(f"skipped {skipped}", highlight=False, soft_wrap=True)
+    if report.build:
+        console.print(
+            f"{report.build.nodes} models and tests passed in {report.build.seconds:.0f} s",
+            highlight=False,
+        )
+    console.print(f"published database  {settings.published_database}", soft_wrap=True)
+    docs = settings.home / "docs" / "index.html"
+    console.print(
+        f"documentation       {docs if docs.exists() else 'make docs writes it'}", soft_wrap=True
+    )
+
+
+def print_audit(console: Console, summary: AuditSummary) -> None:
+    """Print what an audit found."""
+    if summary.skipped:
+        console.print(f"skipped audit: {summary.skipped}", highlight=False, soft_wrap=True)
+    for warning in summary.warnings:
+        console.print(f"[yellow]audit:[/yellow] {warning}", highlight=False, soft_wrap=True)
+    for failure in summary.failures:
+        console.print(f"[red]held:[/red] {failure}", highlight=False, soft_wrap=True)
+    if summary.pages:
+        console.print(f"audit of the data   {summary.pages}", highlight=False, soft_wrap=True)
+
+
+def print_held(console: Console, held: Sequence[HeldSegment]) -> None:
+    """Print what is kept out of the build, and how to let it in."""
+    if not held:
+        console.print("Nothing is held.")
+        return
+    table = Table(box=None)
+    for column in ("batch", "entity", "held since (UTC)", "reason"):
+        table.add_column(column, overflow="fold")
+    for segment in held:
+        since = f"{segment.held_since:%Y-%m-%d %H:%M}"
+        table.add_row(segment.batch, segment.entity, since, segment.reason)
+    console.print(table)
+    console.print("To accept one all the same: larder audit --release BATCH --reason WHY.")
+
+
+def print_status(console: Console, status: Status) -> None:
+    """Print how the warehouse stands."""
+    table = Table(box=None, show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("home", str(status.home))
+    if status.published:
+        published = status.published
+        table.add_row("published", f"{published.generation}, {len(published.tables)} tables")
+        rows = sum(item.rows for item in published.tables)
+        table.add_row("", f"{rows:,} rows, at {published.published_at:%Y-%m-%d %H:%M} UTC")
+    else:
+        table.add_row("published", "nothing yet; `larder run` does it")
+    table.add_row("to go back to", ", ".join(status.earlier_generations) or "none")
+    table.add_row("running", str(status.running) if status.running else "nobody")
+    if status.landing:
+        table.add_row("newest file", status.landing.newest_file or "none")
+        table.add_row("not loaded yet", f"{status.landing.files_not_loaded:,} files")
+    for part, size in status.size_bytes.items():
+        table.add_row(f"{part} size", f"{size / 1e6:,.1f} MB")
+    console.print(table)

@@ -1,0 +1,87 @@
+"""One row per model, as-of date and signal: whether earlier scores agree with what happened since.
+
+Appended once per model and as-of date; looks at the scores of the last 28 days only. Memory about
+0.6 GB per million stock days plus 0.3 GB per million scores read.
+"""
+
+import numpy as np
+
+from larder.learning import frames, monitoring, orders, panel, waste
+
+SCHEMA = {
+    "model_name": frames.TEXT,
+    "model_version": frames.TEXT,
+    "as_of_date": frames.DATE,
+    "signal": frames.TEXT,
+    "value": frames.NUMBER,
+    "threshold": frames.NUMBER,
+    "is_alarm": frames.FLAG,
+    "observations": frames.COUNT,
+}
+
+
+def monitor(days, risks, plans):
+    """Compare the risks and plans of the last weeks with the days since."""
+    history = panel.read_panel(days)
+    if history.size == 0:
+        return frames.empty(SCHEMA)
+    risks = risks[risks["model_version"] == waste.MODEL_VERSION]
+    plans = plans[plans["model_version"] == orders.MODEL_VERSION]
+    signals = [
+        monitoring.rolling_brier(
+            history,
+            positions(history, risks),
+            frames.days(risks, "as_of_date"),
+            frames.numbers(risks, "horizon_days").astype(np.int64),
+            frames.numbers(risks, "waste_probability"),
+        ),
+        monitoring.rolling_coverage(
+            history,
+            positions(history, plans),
+            frames.days(plans, "order_date"),
+            frames.numbers(plans, "days_covered").astype(np.int64),
+            frames.numbers(plans, "demand_p90"),
+        ),
+    ]
+    columns = {
+        "model_name": [waste.MODEL_NAME, orders.MODEL_NAME],
+        "model_version": [waste.MODEL_VERSION, orders.MODEL_VERSION],
+        "as_of_date": np.full(2, history.as_of.max()),
+        "signal": [signal.signal for signal in signals],
+        "value": [signal.value for signal in signals],
+        "threshold": [signal.threshold for signal in signals],
+        "is_alarm": [signal.is_alarm for signal in signals],
+        "observations": [signal.observations for signal in signals],
+    }
+    return frames.table(columns, SCHEMA)
+
+
+def positions(history, scores):
+    """Find the pair of each score in the panel."""
+    return history.positions(frames.texts(scores, "location_id"), frames.texts(scores, "item_id"))
+
+
+def since(days):
+    """Write the SQL condition that keeps the scores of the last 28 days."""
+    newest = frames.days(days, "as_of_date").max() if len(days) else np.datetime64("1970-01-01")
+    return f"as_of_date >= date '{newest - np.timedelta64(monitoring.WINDOW_DAYS, 'D')}'"
+
+
+def model(dbt, session):
+    """Append the signals of an as-of date that has none yet."""
+    dbt.config(
+        materialized="incremental",
+        incremental_strategy="append",
+        packages=["numpy", "pandas", "pyarrow"],
+    )
+    days = frames.to_pandas(dbt.ref("int_stock__score_days"))
+    # both engines take the condition as SQL text, so that old scores stay where they are
+    risks = frames.to_pandas(dbt.ref("ml_waste_probabilities").filter(since(days)))
+    plans = frames.to_pandas(dbt.ref("ml_order_quantities").filter(since(days)))
+    signals = monitor(days, risks, plans)
+    known = None
+    if dbt.is_incremental:
+        query = f"select distinct model_name, model_version, as_of_date from {dbt.this}"
+        known = frames.to_pandas(session.sql(query))
+    keys = ["model_name", "model_version", "as_of_date"]
+    return frames.for_engine(frames.without_known(signals, known, keys), session)
