@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export GX_ANALYTICS_ENABLED := false
+# Without compiled modules dbt takes three times as long to start.
+unexport PYTHONDONTWRITEBYTECODE
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .PHONY: help install run test lint types unit bench docs lock clean

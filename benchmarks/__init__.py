@@ -1,0 +1,1 @@
+"""Speed, memory and robustness, measured side by side in one run; absolute times mean little."""

@@ -1,0 +1,93 @@
+"""The hourly case: does a day of new events cost the same after ten times the history?
+
+Two warehouses hold the same network, one with 20 days and one with 200 days behind it (about 1
+and 10 million stock events). Both then get one more day, about 50,000 events. Measured is what
+that day costs: load time plus the models' execution times, the median of several runs from the
+same copy; tests and publish are shown beside it. Target: the ratio is at most 1.5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.homes import copy_home, make_home, model_seconds, now, test_seconds
+from larder.build import build
+from larder.serving.publish import publish
+from larder.settings import Settings
+from loaders.load import load
+from loaders.sample.network import SampleOptions
+
+DAILY = ("fridge/stock_events", "orders/order_lines", "feedback/ratings")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the cost of the same day after two histories, and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--locations", type=int, default=700)
+    parser.add_argument("--days", type=int, nargs=2, default=(20, 200))
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="larder-hourly-") as folder:
+        measured = [
+            _measure(Path(folder) / f"days-{days}", days, options.locations, options.runs)
+            for days in options.days
+        ]
+    short, long = measured
+    print(f"ratio of a day's cost after the long history to the short: {long / short:.2f} (≤ 1.5)")
+
+
+def _measure(folder: Path, days: int, locations: int, runs: int) -> float:
+    settings = make_home(folder, SampleOptions(days=days + 1, locations=locations))
+    late = _set_last_day_aside(settings)
+    loaded = load(settings, now)
+    build(settings)
+    records = loaded.entities["fridge/stock_events"].records
+    costs = []
+    for number in range(runs):
+        copy = copy_home(settings, folder.with_name(f"{folder.name}-run"))
+        for file in late:
+            target = copy.landing_folder / file.relative_to(settings.home / "late")
+            shutil.copy2(file, target)
+        started = time.monotonic()
+        added = load(copy, now)
+        load_seconds = time.monotonic() - started
+        build(copy)
+        models = model_seconds(copy)
+        started = time.monotonic()
+        publish(copy, now())
+        publish_seconds = time.monotonic() - started
+        costs.append(load_seconds + sum(models.values()))
+        slowest = sorted(models.items(), key=lambda item: -item[1])[:5]
+        print(
+            f"{days} days, {records:,} events before, "
+            f"{added.entities['fridge/stock_events'].records:,} new, run {number + 1}: "
+            f"load {load_seconds:.2f} s + models {sum(models.values()):.2f} s; "
+            f"tests {test_seconds(copy):.2f} s, publish {publish_seconds:.2f} s; slowest: "
+            + ", ".join(f"{name} {seconds:.2f}" for name, seconds in slowest)
+        )
+    shutil.rmtree(folder)
+    return statistics.median(costs)
+
+
+def _set_last_day_aside(settings: Settings) -> list[Path]:
+    """Move the files of the last day out of the landing zone and return them."""
+    aside = []
+    for entity in DAILY:
+        files = sorted((settings.landing_folder / entity).iterdir(), key=lambda file: file.name)
+        last = [file for file in files if file.name.startswith(files[-1].name[:10])]
+        for file in last:
+            target = settings.home / "late" / entity / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+            aside.append(target)
+    return aside
+
+
+if __name__ == "__main__":
+    main()

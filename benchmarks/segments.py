@@ -1,0 +1,81 @@
+"""Many small files: what do 5,000 segments cost a build more than one large one?
+
+The same stock events land once as one file and once as 5,000. Measured is the whole build, models
+and tests, the median of several full builds each in turn. Target: at most 2 s more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from benchmarks.homes import make_home, model_seconds, now
+from larder.build import build
+from larder.settings import Settings
+from loaders.load import load
+from loaders.sample.network import SampleOptions
+
+ENTITY = "fridge/stock_events"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the build times over one and over many segments, and the difference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--segments", type=int, default=5_000)
+    parser.add_argument("--days", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="larder-segments-") as folder:
+        homes = {
+            count: _prepare(Path(folder) / str(count), count, options.days)
+            for count in (1, options.segments)
+        }
+        times: dict[int, list[float]] = {count: [] for count in homes}
+        for number in range(options.runs):
+            for count, settings in homes.items():
+                settings.build_database.unlink(missing_ok=True)
+                started = time.monotonic()
+                build(settings)
+                seconds = time.monotonic() - started
+                times[count].append(seconds)
+                print(
+                    f"{count} segments, run {number + 1}: build {seconds:.2f} s, of that models "
+                    f"{sum(model_seconds(settings).values()):.2f} s"
+                )
+    medians = {count: statistics.median(seconds) for count, seconds in times.items()}
+    extra = medians[options.segments] - medians[1]
+    print(f"{options.segments} segments cost a build {extra:+.2f} s (≤ 2)")
+
+
+def _prepare(folder: Path, count: int, days: int) -> Settings:
+    settings = make_home(folder, SampleOptions(days=days))
+    load(settings, now)
+    segments = settings.raw_folder / ENTITY
+    with duckdb.connect() as connection:
+        lines = connection.execute(
+            f"select payload from read_parquet('{segments}/*/*.parquet') "
+            "where payload is not null and rejection_reason is null order by natural_key"
+        ).fetchall()
+    shutil.rmtree(segments)
+    shutil.rmtree(settings.landing_folder / ENTITY)
+    (settings.landing_folder / ENTITY).mkdir()
+    size = -(-len(lines) // count)
+    for number in range(count):
+        path = settings.landing_folder / ENTITY / f"part-{number:05}.ndjson"
+        part = lines[number * size : (number + 1) * size]
+        path.write_text("".join(f"{line}\n" for (line,) in part), encoding="utf-8")
+    started = time.monotonic()
+    load(settings, now)
+    print(f"{count} files of {len(lines):,} events in all: load {time.monotonic() - started:.1f} s")
+    return settings
+
+
+if __name__ == "__main__":
+    main()
