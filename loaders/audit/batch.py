@@ -13,7 +13,7 @@ import duckdb
 from larder.lock import hold
 from larder.settings import Settings
 from larder.warehouse import open_memory
-from loaders.audit.expectations import Examiner, pages_index, sample_note
+from loaders.audit.expectations import Examiner, sample_note
 from loaders.audit.measures import (
     Batch,
     create_known,
@@ -23,6 +23,7 @@ from loaders.audit.measures import (
     read_history,
     share_by_segment,
 )
+from loaders.audit.pages import pages_index
 from loaders.audit.rules import REFERENCES, THRESHOLDS_SEED, Rule, read_rules
 from loaders.audit.verdicts import (
     Decision,
@@ -232,9 +233,9 @@ class _Audit:
         for rule, value in broken.items():
             sentence = f"{path}: {rule.found(value)}. {rule.why}"
             if rule.severity == "critical":
-                guilty = self._guilty(connection, batch, rule)
-                for segment in guilty:
-                    findings.reasons.setdefault(segment, []).append(rule.found(value))
+                guilty = self._guilty(connection, batch, rule, value)
+                for segment, own in guilty.items():
+                    findings.reasons.setdefault(segment, []).append(rule.found(own))
                 findings.failures.append(
                     f"{sentence} Kept out of the build: {len(guilty)} of "
                     f"{len(batch.segments)} files."
@@ -243,13 +244,21 @@ class _Audit:
                 findings.warnings.append(sentence)
 
     @staticmethod
-    def _guilty(connection: duckdb.DuckDBPyConnection, batch: Batch, rule: Rule) -> list[str]:
-        """Return the segments that break a rule by themselves, else all that hold good records."""
-        if not rule.is_about_records or len(batch.usable) == 1:
-            return batch.usable
-        shares = share_by_segment(connection, batch, rule)
-        alone = [segment for segment in batch.usable if shares[segment] > rule.allowed_share]
-        return alone or batch.usable
+    def _guilty(
+        connection: duckdb.DuckDBPyConnection, batch: Batch, rule: Rule, value: float
+    ) -> dict[str, float]:
+        """Return the segments that break a rule by themselves, else all that hold good records.
+
+        Each comes with its own number, or with that of the batch.
+        """
+        if rule.is_about_records and len(batch.usable) > 1:
+            shares = share_by_segment(connection, batch, rule)
+            alone = {
+                name: shares[name] for name in batch.usable if shares[name] > rule.allowed_share
+            }
+            if alone:
+                return alone
+        return dict.fromkeys(batch.usable, value)
 
     def _know(self, connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
         columns = {rule.column for rule in rules if rule.expectation == "unknown_share"}

@@ -16,25 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from larder.settings import Settings
+from loaders.audit.pages import (
+    SITE,
+    finish_pages,
+    pages_folder,
+    results_folder,
+    root_folder,
+)
 from loaders.audit.rules import Rule, percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SITE = "local_site"
 KEPT_RUNS = 10
 # No list of the values that broke a rule: pages and stores hold counts only.
 WITHOUT_VALUES = {"result_format": "BASIC", "partial_unexpected_count": 0}
-SEVERITY_NOTE = {"critical": "keeps the records out of the build", "warning": "is a warning"}
-
-
-def pages_index(settings: Settings) -> Path:
-    """Return the first page, which is there after the first audit."""
-    return _root(settings) / "uncommitted" / "data_docs" / SITE / "index.html"
-
-
-def _root(settings: Settings) -> Path:
-    return settings.audit_folder / "gx"
 
 
 class Examiner:
@@ -49,8 +45,7 @@ class Examiner:
         )
         self._keys: list[Any] = []
         self._suites: list[Any] = []
-        root = _root(settings)
-        _clear(root)
+        _clear(settings)
         self._context = self._gx.get_context(
             mode="file", project_root_dir=str(settings.audit_folder)
         )
@@ -132,13 +127,13 @@ class Examiner:
                 *(suite_identifier(name=suite.name) for suite in self._suites),
             ]
         )
-        return pages_index(self._settings)
+        return finish_pages(self._settings)
 
     def _expectation(self, number: int, rule: Rule) -> Any:
         expectations = self._gx.expectations
         options: dict[str, Any] = {
             "severity": rule.severity,
-            "description": f"{rule.expected} (else it {SEVERITY_NOTE[rule.severity]}): {rule.why}",
+            "description": f"{rule.severity}: {rule.expected}. {rule.why}",
             "meta": {"rule": str(number)},
         }
         match rule.expectation:
@@ -204,22 +199,20 @@ def _import_great_expectations() -> Any:
     return gx
 
 
-def _clear(root: Path) -> None:
+def _clear(settings: Settings) -> None:
     """Keep the pages and results of the last runs; definitions are made anew from the seeds.
 
     That is also what mends whatever a killed audit left.
     """
+    root = root_folder(settings)
+    (root / "uncommitted" / "config_variables.yml").unlink(missing_ok=True)
     for entry in root.glob("*"):
-        if entry.name == "uncommitted":
-            continue
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
+        if entry.is_file():
             entry.unlink()
-    stores = [
-        root / "uncommitted" / "validations",
-        root / "uncommitted" / "data_docs" / SITE / "validations",
-    ]
+        elif entry.name != "uncommitted":
+            shutil.rmtree(entry)
+    results, pages = results_folder(settings), pages_folder(settings)
+    stores = [results, pages / "validations"]
     runs = sorted({run.name for store in stores for run in store.glob("*/*") if run.is_dir()})
     for run in runs[: max(len(runs) - KEPT_RUNS + 1, 0)]:
         for store in stores:
@@ -228,6 +221,6 @@ def _clear(root: Path) -> None:
                 if not any(folder.parent.iterdir()):
                     folder.parent.rmdir()
     # a page of rules stays as long as a result that links to it
-    for page in stores[1].parent.glob("expectations/*.html"):
-        if not (stores[1] / page.stem).exists():
+    for page in pages.glob("expectations/*.html"):
+        if not (results / page.stem).exists():
             page.unlink()

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -51,6 +52,11 @@ class Batch:
     broken: dict[int, int] = field(default_factory=dict)
     newest: dict[str, datetime] = field(default_factory=dict)
 
+    @cached_property
+    def segment_of(self) -> dict[str, str]:
+        """The segments by their files."""
+        return dict(zip(self.files, self.segments, strict=True))
+
     @property
     def usable(self) -> list[str]:
         """The segments with at least one good record; the others hold dead letters only."""
@@ -78,13 +84,13 @@ def measure(connection: duckdb.DuckDBPyConnection, batch: Batch, rules: Sequence
     ]
     columns = [rule.column for _, rule in counting] + instants + day_columns[:1]
     rows = connection.execute(
-        f"select position, {day}, {', '.join(measures)} "
+        f"select filename, {day}, {', '.join(measures)} "
         f"from ({_records(batch, columns)}) group by all",
         [list(batch.files)],
     ).fetchall()
     batch.records = sum(row[2] for row in rows)
-    for position, of_day, _, good, *rest in rows:
-        segment = batch.segments[position]
+    for file, of_day, _, good, *rest in rows:
+        segment = batch.segment_of[file]
         batch.good[segment] = batch.good.get(segment, 0) + good
         if of_day is not None and good:
             days = batch.days.setdefault(segment, {})
@@ -157,10 +163,10 @@ def share_by_segment(
     """Return the share of records that break a rule about records, in each segment."""
     counted, broken = _counts(batch.entity, rule)
     rows = connection.execute(
-        f"select position, {counted}, {broken} from ({_records(batch, [rule.column])}) group by 1",
+        f"select filename, {counted}, {broken} from ({_records(batch, [rule.column])}) group by 1",
         [list(batch.files)],
     ).fetchall()
-    return {batch.segments[row[0]]: row[2] / max(row[1], 1) for row in rows}
+    return {batch.segment_of[row[0]]: row[2] / max(row[1], 1) for row in rows}
 
 
 def frame(
@@ -226,12 +232,12 @@ def read_history(
 
 
 def _records(batch: Batch, columns: Sequence[str], where: str = "true") -> str:
-    """Give the query of a batch's rows: the segment's position, and `record` for the columns."""
+    """Give the query of a batch's rows: their file, and `record` for the columns."""
     fields = [batch.entity.field(column) for column in dict.fromkeys(columns) if column]
     flat = [name for item in fields for name in item.sources if not name.startswith("$.")]
     structure = json.dumps(dict.fromkeys([*flat, "event_id"], "VARCHAR"))
     return (
-        f"select list_position($1, filename) - 1 as position, payload, rejection_reason, "
+        f"select filename, payload, rejection_reason, "
         f"unreadable_fields, case when {IS_GOOD} then from_json(payload, {literal(structure)}) end "
         f"as record from read_parquet($1, filename = true, hive_partitioning = false) "
         f"where {where}"

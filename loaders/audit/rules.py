@@ -185,11 +185,27 @@ def read_rules(path: Path, entities: Mapping[str, Entity]) -> dict[str, list[Rul
 
 
 def _is_about(rule: Rule, entity: Entity) -> bool:
-    has_column = not rule.column or rule.column in (field.name for field in entity.fields)
     is_the_catalogue = (
         rule.expectation == "unknown_share" and REFERENCES[rule.column] == entity.path
     )
-    return has_column and not is_the_catalogue
+    return not is_the_catalogue and _refusal(rule.expectation, rule.column, entity) is None
+
+
+def _refusal(expectation: str, column: str, entity: Entity) -> str | None:
+    """Say why the expectation cannot be asked of that column of the entity; null when it can."""
+    if not column:
+        return None
+    if column not in (field.name for field in entity.fields):
+        return "must be a field of the entity in loaders/entities.yml"
+    field = entity.field(column)
+    is_personal = field.personal or field.person is not None
+    if is_personal and expectation not in ("not_null", "unreadable_share"):
+        return f"is personal: only not_null may be asked of it, not {expectation}"
+    if expectation in BOUNDED and field.type not in ("number", "integer"):
+        return f"must be a number for {expectation}"
+    if expectation in OF_AN_INSTANT and field.type != "timestamp":
+        return f"must be an instant for {expectation}"
+    return None
 
 
 def _read_rule(
@@ -223,18 +239,10 @@ def _read_rule(
         raise refuse("column_name", f"must be given for {expectation}")
     if expectation == "unknown_share" and column not in REFERENCES:
         raise refuse("column_name", f"must be one of {', '.join(REFERENCES)} for unknown_share")
-    if row["entity"] != EVERY_ENTITY and column:
-        types = {field.name: field.type for field in entities[row["entity"]].fields}
-        if column not in types:
-            raise refuse("column_name", "must be a field of the entity in loaders/entities.yml")
-        if expectation in BOUNDED and types[column] not in ("number", "integer"):
-            raise refuse("column_name", f"must be a number for {expectation}")
-        if expectation in BOUNDED and _is_personal(entities[row["entity"]], column):
-            raise refuse(
-                "column_name", f"is personal: only not_null may be asked, not {expectation}"
-            )
-        if expectation in OF_AN_INSTANT and types[column] != "timestamp":
-            raise refuse("column_name", f"must be an instant for {expectation}")
+    if row["entity"] != EVERY_ENTITY:
+        refusal = _refusal(expectation, column, entities[row["entity"]])
+        if refusal:
+            raise refuse("column_name", refusal)
     return Rule(
         entity=row["entity"],
         column=column,
@@ -245,8 +253,3 @@ def _read_rule(
         severity=severity,  # type: ignore[arg-type]
         why=row["why"],
     )
-
-
-def _is_personal(entity: Entity, column: str) -> bool:
-    field = entity.field(column)
-    return field.personal or field.person is not None

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -70,11 +71,18 @@ class Verdicts:
         self._audit = settings.audit_folder
         self.latest: dict[str, Verdict] = {}
         self.fingerprint: str | None = None
+        files = self._files("verdicts")
         decided = []
-        for path in self._files("verdicts"):
-            table = pq.read_table(path)
-            decided += [Verdict(**row) for row in table.to_pylist()]
-            found = (table.schema.metadata or {}).get(FINGERPRINT_KEY)
+        if files:
+            # not with pyarrow, which imports pandas to make an instant a Python object
+            with duckdb.connect() as connection:
+                rows = connection.execute(
+                    f"select {', '.join(VERDICT_SCHEMA.names)} from read_parquet(?)",
+                    [[str(path) for path in files]],
+                ).fetchall()
+            decided = [Verdict(*row) for row in rows]
+        for path in files:
+            found = (pq.read_metadata(path).metadata or {}).get(FINGERPRINT_KEY)
             self.fingerprint = found.decode() if found else self.fingerprint
         decided.sort(key=lambda verdict: verdict.decided_at)
         self.latest = {verdict.segment: verdict for verdict in decided}
