@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from larder.errors import KeyMismatchError
@@ -22,20 +23,24 @@ def make_key(path: Path) -> bytes:
     Raises:
         KeyMismatchError: the file cannot be written or read.
     """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return read_key(path)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # whole or not at all, and never over a key that is there
+        with suppress(FileExistsError):
+            os.link(aside, path)
     except OSError as error:
         raise KeyMismatchError(
             f"The key file {path} cannot be made ({error.strerror}). "
             "Point LARDER_KEY_FILE at a place that you may write."
         ) from error
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(KEY_BYTES) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        aside.unlink(missing_ok=True)
     return read_key(path)
 
 

@@ -115,9 +115,10 @@ def _problems(entity: Entity) -> str:
         ("line is null or problem is not null", "problem"),
         (f"strlen(line) > {MAX_LINE_BYTES}", "'line_too_long|the record has more than 1 MiB'"),
         (
-            f"strlen(line) > {SHORTEST_DEEP_LINE} "
-            f"and strlen(line) - strlen(translate(line, '[{{', '')) > {MAX_NESTING} "
-            f"and nesting_depth(line) > {MAX_NESTING}",
+            # `and` would ask all lines for their depth when it finds that cheaper
+            f"case when strlen(line) > {SHORTEST_DEEP_LINE} then "
+            f"case when strlen(line) - strlen(translate(line, '[{{', '')) > {MAX_NESTING} then "
+            f"nesting_depth(line) > {MAX_NESTING} end end",
             f"'nested_too_deeply|the record is nested more than {MAX_NESTING} levels deep'",
         ),
         (
@@ -167,8 +168,13 @@ def _content_hash(entity: Entity) -> str:
     """Give the MD5 of the record's content: its typed fields, so that 2, "2" and 2.0 are alike."""
     if entity.content_is_record:
         # without insignificant blanks, and a null is the same as an absent field
-        return "md5(json_merge_patch('{}', line)::varchar)"
-    values = [f"coalesce({quoted(field.name)}::varchar, chr(30))" for field in entity.fields]
+        return "md5(json_merge_patch('{}', payload)::varchar)"
+    values = []
+    for field in entity.fields:
+        text = f"{quoted(field.name)}::varchar"
+        if field.person:  # nothing may be derived from the id of who was erased
+            text = f"case when {field.person}_token is not null then {text} end"
+        values.append(text if field.required else f"coalesce({text}, chr(30))")
     return f"md5(concat_ws(chr(31), {', '.join(values)}))"
 
 
@@ -196,21 +202,54 @@ def _payload(entity: Entity) -> str:
 
     A record that cannot be without its person is not kept at all.
     """
-    cases = []
+    payload = "line"
     for field in entity.persons:
         erased = (
             f"problem is null and {field.person}_token is null "
             f"and {_person(entity, str(field.person))} is not null"
         )
-        if field.required:
+        names = [name for name in field.sources if not name.startswith("$.")]
+        kept = f"json_merge_patch({payload}, {literal(dumps(dict.fromkeys(names)))})::varchar"
+        if field.required or len(names) < len(field.sources):
             kept = "null"
-        else:
-            names = [name for name in field.sources if not name.startswith("$.")]
-            kept = f"json_merge_patch(line, {literal(dumps(dict.fromkeys(names)))})::varchar"
-            if len(names) < len(field.sources):
-                kept = "null"
-        cases.append(f"when {erased} then {kept}")
-    return f"case {' '.join(cases)} else line end" if cases else "line"
+        payload = f"case when {erased} then {kept} else {payload} end"
+    return payload
+
+
+def _structure(entity: Entity) -> str:
+    """Give the structure of the fields that are read from the top of the record, all as text."""
+    flat = dict.fromkeys(
+        source for field in entity.fields for source in field.sources if not source.startswith("$.")
+    )
+    return literal(dumps(dict.fromkeys(flat, "VARCHAR")))
+
+
+def _json(entity: Entity) -> str:
+    """Give the record for JSON paths, which only valid JSON has; null where no field has a path."""
+    sources = (source for field in entity.fields for source in field.sources)
+    if not any(source.startswith("$.") for source in sources):
+        return "null::varchar"
+    return "case when record is not null then line end"
+
+
+def _typed_fields(entity: Entity) -> str:
+    return ",\n        ".join(
+        f"{typed(field, _text(field))} as {quoted(field.name)}" for field in entity.fields
+    )
+
+
+def typed_fields_sql(entity: Entity, lines: str) -> str:
+    """Give the query from a relation of accepted records (`line`) to their typed fields.
+
+    The other columns of the relation come along; they must not be named like a field.
+    """
+    return f"""
+        select *, {_typed_fields(entity)}
+        from (
+            select *, {_json(entity)} as json
+            from (select *, try(from_json(line, {_structure(entity)})) as record from {lines})
+        )
+    """
 
 
 def segment_sql(entity: Entity, lines: str) -> str:
@@ -219,15 +258,7 @@ def segment_sql(entity: Entity, lines: str) -> str:
     Parameters of the query: `$source_file`, `$received_at`, `$loaded_at`. Functions it needs:
     `nesting_depth(varchar)` and `<domain>_token(varchar)` for each domain of the entity.
     """
-    flat = dict.fromkeys(
-        source for field in entity.fields for source in field.sources if not source.startswith("$.")
-    )
-    structure = literal(dumps(dict.fromkeys(flat, "VARCHAR")))
-    fields = ",\n        ".join(
-        f"{typed(field, _text(field))} as {quoted(field.name)}" for field in entity.fields
-    )
-    has_paths = any(source.startswith("$.") for field in entity.fields for source in field.sources)
-    json = "case when record is not null then line end" if has_paths else "null::varchar"
+    structure, json, fields = _structure(entity), _json(entity), _typed_fields(entity)
     tokens = ",\n        ".join(f"{_token(entity, domain)} as {domain}_token" for domain in DOMAINS)
     return f"""
 with parsed as (
@@ -250,19 +281,28 @@ checked as (
     select * exclude (problem), {_problems(entity)} as problem, {_unreadable(entity)} as unreadable
     from typed
 ),
-keyed as (
-    select *, case when problem is null and line is not null then {_content_hash(entity)} end
-        as content_hash,
+tokened as (
+    select *,
         {tokens}
     from checked
+),
+kept as (
+    select *, {_payload(entity)} as payload
+    from tokened
+),
+keyed as (
+    select *, problem is null and payload is not null as is_good,
+        case when problem is null and payload is not null then {_content_hash(entity)} end
+            as content_hash
+    from kept
 )
 select
-    {_payload(entity)} as payload,
-    case when problem is null and line is not null then {_natural_key(entity)} end as natural_key,
+    payload,
+    case when is_good then {_natural_key(entity)} end as natural_key,
     content_hash,
     split_part(problem, '|', 1) as rejection_reason,
     split_part(problem, '|', 2) as rejection_detail,
-    case when problem is null then unreadable end as unreadable_fields,
+    case when is_good then unreadable end as unreadable_fields,
     $source_file as source_file,
     file_line_number as line_number,
     $received_at as received_at,

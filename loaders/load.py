@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 from duckdb.func import PythonUDFType
 
 from larder.lock import hold
@@ -22,7 +22,7 @@ from larder.settings import Settings
 from larder.warehouse import open_memory
 from loaders.entities import DOMAINS, Domain
 from loaders.landing import LandingFile, find_files
-from loaders.segments import UNKNOWN, Ledger, SegmentCounts, write_segment
+from loaders.segments import UNKNOWN, Ledger, Origin, SegmentCounts, sweep_asides, write_segment
 from loaders.vault import Vault, open_vault
 
 FILES_AT_ONCE = 2
@@ -86,12 +86,27 @@ def load(
         else:
             pending.append(file)
     if pending:
-        _sweep(raw / "_aside")
+        sweep_asides(raw)
         with open_vault(settings) as vault, open_memory(settings) as connection:
-            _create_functions(connection, vault)
+            create_functions(connection, vault)
             _load_pending(settings, ledger, connection, pending, summary, now, progress)
     ledger.read().write_cache()
     return summary
+
+
+@contextmanager
+def entity_lock(
+    settings: Settings, path: str, command: str, now: Callable[[], datetime]
+) -> Iterator[None]:
+    """Hold the right to write segments of an entity.
+
+    Raises:
+        WarehouseBusyError: another process held it for longer than the time to wait.
+    """
+    locks = settings.raw_folder / "_locks"
+    locks.mkdir(exist_ok=True)
+    with hold(locks / path.replace("/", "_"), command, settings.lock_wait_seconds, now=now):
+        yield
 
 
 def _load_pending(
@@ -103,13 +118,10 @@ def _load_pending(
     now: Callable[[], datetime],
     progress: Progress | None,
 ) -> None:
-    locks = settings.raw_folder / "_locks"
-    locks.mkdir(exist_ok=True)
     for path, group in groupby(sorted(pending, key=_entity_path), key=_entity_path):
         started = time.monotonic()
         entity_load = summary.entities[path]
-        lock = locks / path.replace("/", "_")
-        with hold(lock, "larder load", settings.lock_wait_seconds, now=now):
+        with entity_lock(settings, path, "larder load", now):
             # Another loader may have been here while we waited.
             ledger.read()
             files = [file for file in group if not ledger.knows(file)]
@@ -117,6 +129,9 @@ def _load_pending(
             for done, counts in enumerate(results, start=1):
                 if counts is None:
                     entity_load.waiting += 1
+                elif isinstance(counts, Origin):
+                    ledger.remember(counts)
+                    summary.skipped += 1
                 else:
                     entity_load.add(counts)
                 if progress:
@@ -130,8 +145,8 @@ def _write_segments(
     ledger: Ledger,
     files: list[LandingFile],
     now: Callable[[], datetime],
-) -> Iterable[SegmentCounts | None]:
-    def write(file: LandingFile) -> SegmentCounts | None:
+) -> Iterable[SegmentCounts | Origin | None]:
+    def write(file: LandingFile) -> SegmentCounts | Origin | None:
         with connection.cursor() as cursor:
             return write_segment(cursor, file, raw, ledger.origins(file.relative), now)
 
@@ -143,15 +158,8 @@ def _entity_path(file: LandingFile) -> str:
     return file.entity.path if file.entity else UNKNOWN
 
 
-def _sweep(aside: Path) -> None:
-    """Remove what killed loaders left; a living one has its process id in the name."""
-    for leftover in aside.glob("*"):
-        pid = leftover.name.partition("-")[0]
-        if not (Path("/proc") / pid).exists():
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _create_functions(connection: duckdb.DuckDBPyConnection, vault: Vault) -> None:
+def create_functions(connection: duckdb.DuckDBPyConnection, vault: Vault) -> None:
+    """Give a connection what the SQL of `loaders.checks` needs."""
     connection.execute("set TimeZone = 'UTC'")
     # Lines come back in the order of the file: their position is their line number.
     connection.execute("set preserve_insertion_order = true")
@@ -166,32 +174,27 @@ def _create_functions(connection: duckdb.DuckDBPyConnection, vault: Vault) -> No
         )
 
 
+# A string counts for nothing, also one that does not end.
+_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
+
 def _nesting_depth(text: str) -> int:
     """Return the depth of nesting of a text that may be JSON; strings are not looked into."""
     depth = deepest = 0
-    is_string = is_escaped = False
-    for character in text:
-        if is_string:
-            is_string = is_escaped or character != '"'
-            is_escaped = character == "\\" and not is_escaped
-        elif character == '"':
-            is_string = True
-        elif character in "[{":
+    for match in _BRACKETS.finditer(text):
+        mark = match.group()
+        if mark in "[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif character in "]}":
+        elif mark in "]}":
             depth -= 1
     return deepest
 
 
 def _token_function(vault: Vault, domain: Domain) -> Callable[[pa.Array], pa.Array]:
     def tokens(person_ids: pa.Array) -> pa.Array:
-        if isinstance(person_ids, pa.ChunkedArray):
-            person_ids = person_ids.combine_chunks()
-        encoded = person_ids.dictionary_encode()
         # FHIR writes a reference as Patient/<id>.
-        names = [name.removeprefix("Patient/") for name in encoded.dictionary.to_pylist()]
-        found = vault.tokens(domain, names)
-        return pc.take(pa.array([found[name] for name in names], pa.string()), encoded.indices)
+        names = [name.removeprefix("Patient/") for name in person_ids.to_pylist()]
+        return pa.array(vault.tokens(domain, names), pa.string())
 
     return tokens

@@ -52,7 +52,7 @@ NO_PROBLEM = "null::varchar as problem, false as is_cut_off"
 
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.intp]
-Line = tuple[int | None, str | None, str | None]
+Line = tuple[int, str | None, str | None]
 """Line number, text (null: a blank line), and null or `reason|what is wrong`."""
 
 
@@ -121,7 +121,7 @@ def fast_lines(path: Path, file_format: str) -> str | None:
     match file_format:
         case ".json":
             return (
-                f"(select null::bigint as line_number, json::varchar as line, {NO_PROBLEM} "
+                f"(select row_number() over () as line_number, json::varchar as line, {NO_PROBLEM} "
                 f"from read_json_objects({name}, format = 'array', hive_partitioning = false, "
                 f"compression = 'none', maximum_object_size = {2 * MAX_LINE_BYTES}))"
             )
@@ -139,7 +139,7 @@ def fast_lines(path: Path, file_format: str) -> str | None:
             )
         case ".parquet":
             return (
-                f"(select null::bigint as line_number, to_json(records)::varchar as line, "
+                "(select file_row_number + 1 as line_number, to_json(records)::varchar as line, "
                 f"{NO_PROBLEM} from read_parquet({name}, hive_partitioning = false) as records)"
             )
         case _:
@@ -237,10 +237,12 @@ def _open(file: LandingFile) -> IO[bytes]:
 
 def _split_stream(stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
     """Cut a stream at its line feeds into batches of lines; memory does not grow with a line."""
+    number = 1
     rest = stream.read(len(BYTE_ORDER_MARK))
     if rest == BYTE_ORDER_MARK:
         rest = b""
     while True:
+        # The room at the end lets the first bytes of any line be taken without asking how many.
         buffer = np.empty(len(rest) + SPLIT_BYTES + INLINE_BYTES, np.uint8)
         buffer[: len(rest)] = np.frombuffer(rest, np.uint8)
         space = buffer[len(rest) : len(rest) + SPLIT_BYTES].data
@@ -248,7 +250,8 @@ def _split_stream(stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
         size = len(rest) + got
         ends = np.flatnonzero(buffer[:size] == 10)
         if ends.size:
-            yield _batch_of_lines(buffer, ends)
+            yield _batch_of_lines(buffer, ends, number)
+            number += len(ends)
             rest = buffer[ends[-1] + 1 : size].tobytes()
         else:
             rest = buffer[:size].tobytes()
@@ -256,23 +259,24 @@ def _split_stream(stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
             break
         # One byte may still be the carriage return of a line of just the right length.
         if len(rest) > MAX_LINE_BYTES + 1:
-            long_line, rest = _skip_line(stream, rest)
-            yield long_line
+            long_line = _too_long(number, rest)
+            rest = _skip_line(stream)
+            yield _to_batch([long_line])
+            number += 1
     if rest:
-        yield _to_batch([_line_of(None, rest)], is_cut_off=True)
+        yield _to_batch([_line_of(number, rest)], is_cut_off=True)
 
 
-def _skip_line(stream: IO[bytes], start: bytes) -> tuple[pa.RecordBatch, bytes]:
-    """Read to the end of a line that is too long; return its dead letter and what came after."""
-    rest = b""
+def _skip_line(stream: IO[bytes]) -> bytes:
+    """Read to the end of a line and return what was read after it."""
     while chunk := stream.read(SPLIT_BYTES):
         _, end, rest = chunk.partition(b"\n")
         if end:
-            break
-    return _to_batch([_too_long(None, start)]), rest
+            return rest
+    return b""
 
 
-def _batch_of_lines(buffer: Bytes, ends: Positions) -> pa.RecordBatch:
+def _batch_of_lines(buffer: Bytes, ends: Positions, first_number: int) -> pa.RecordBatch:
     """Make the batch of the lines that end before each of `ends`, without copying their text."""
     starts = np.empty_like(ends)
     starts[0], starts[1:] = 0, ends[:-1] + 1
@@ -281,23 +285,26 @@ def _batch_of_lines(buffer: Bytes, ends: Positions) -> pa.RecordBatch:
         line = buffer[starts[index] : stops[index]].tobytes()
         starts[index] += len(line) - len(line.lstrip(b" \t\r"))
     lengths = stops - starts
-    if lengths.max() > MAX_LINE_BYTES:
-        return _batch_of_checked_lines(buffer, starts, stops)
-    lines = _string_views(buffer, starts, lengths)
+    numbers = np.arange(first_number, first_number + len(ends))
+    lines = _string_views(buffer, starts, lengths) if lengths.max() <= MAX_LINE_BYTES else None
     try:
-        lines.validate(full=True)
+        if lines is not None:
+            lines.validate(full=True)
     except pa.ArrowInvalid:
-        return _batch_of_checked_lines(buffer, starts, stops)
+        lines = None
+    if lines is None:
+        return _to_batch(
+            _line_of(number, buffer[start:stop].tobytes())
+            for number, start, stop in zip(numbers.tolist(), starts, stops, strict=True)
+        )
     count = len(lines)
-    return pa.record_batch(
-        [
-            pa.nulls(count, pa.int64()),
-            lines,
-            pa.nulls(count, pa.string()),
-            pa.repeat(False, count),
-        ],
-        schema=LINE_SCHEMA,
-    )
+    columns = [
+        pa.array(numbers, pa.int64()),
+        lines,
+        pa.nulls(count, pa.string()),
+        pa.repeat(False, count),
+    ]
+    return pa.record_batch(columns, schema=LINE_SCHEMA)
 
 
 def _string_views(buffer: Bytes, starts: Positions, lengths: Positions) -> pa.Array:
@@ -318,13 +325,6 @@ def _string_views(buffer: Bytes, starts: Positions, lengths: Positions) -> pa.Ar
     return pa.Array.from_buffers(pa.string_view(), count, buffers)
 
 
-def _batch_of_checked_lines(buffer: Bytes, starts: Positions, stops: Positions) -> pa.RecordBatch:
-    return _to_batch(
-        _line_of(None, buffer[start:stop].tobytes())
-        for start, stop in zip(starts, stops, strict=True)
-    )
-
-
 def _in_batches(lines: Iterator[Line]) -> Iterator[pa.RecordBatch]:
     while batch := list(islice(lines, BATCH_LINES)):
         yield _to_batch(batch)
@@ -343,7 +343,7 @@ def _to_batch(lines: Iterable[Line], *, is_cut_off: bool = False) -> pa.RecordBa
     )
 
 
-def _line_of(number: int | None, data: bytes) -> Line:
+def _line_of(number: int, data: bytes) -> Line:
     """Return the line of one record's bytes, with its problem if they are no text."""
     data = data.strip(b" \t\r\n")
     if len(data) > MAX_LINE_BYTES:
@@ -355,7 +355,7 @@ def _line_of(number: int | None, data: bytes) -> Line:
         return number, data.decode(errors="backslashreplace"), problem
 
 
-def _too_long(number: int | None, start: bytes) -> Line:
+def _too_long(number: int, start: bytes) -> Line:
     text = start[:KEPT_BYTES].decode(errors="backslashreplace")
     return number, text, "line_too_long|the record has more than 1 MiB"
 

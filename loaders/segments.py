@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,6 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from larder.errors import LandingError
 from larder.warehouse import literal
 from loaders.checks import SEGMENT_COLUMNS, segment_sql
 from loaders.entities import Entity
@@ -33,6 +36,11 @@ from loaders.readers import (
 # Files that belong to no entity are kept, with their reason, in an entity of their own.
 UNKNOWN = "unknown/files"
 METADATA_KEY = b"larder"
+# Written as fast as it gets: nearly every payload, key and hash is a value of its own, so large
+# dictionaries only cost time.
+PARQUET_OPTIONS = (
+    "format parquet, parquet_version v2, compression snappy, dictionary_size_limit 1000"
+)
 EMPTY_FILE = UnreadableFileError("empty_file", "the file has no bytes")
 SEGMENT_SCHEMA = pa.schema(
     [
@@ -57,6 +65,12 @@ class Origin:
     sha256: str
     size: int
     modified_ns: int
+
+
+def copy_options(origins: Sequence[Origin]) -> str:
+    """Return the options of the COPY statement that writes a segment made from these files."""
+    content = literal(json.dumps([asdict(origin) for origin in origins]))
+    return f"{PARQUET_OPTIONS}, kv_metadata {{{METADATA_KEY.decode()}: {content}}}"
 
 
 @dataclass(frozen=True)
@@ -94,16 +108,24 @@ class Ledger:
     def __init__(self, raw: Path) -> None:
         self._raw = raw
         self._cache = raw / "_ledger.json"
-        self._known: dict[str, list[Origin]] = {}
+        self._known: dict[str, tuple[str, list[Origin]]] = {}
         self._by_path: dict[str, list[Origin]] = {}
 
     def read(self) -> Ledger:
         """Read what is known; call again to see what other loaders have done."""
-        cached = self._read_cache() if not self._known else self._known
-        names = [path.relative_to(self._raw).as_posix() for path in find_segments(self._raw)]
-        self._known = {name: cached.get(name) or self._read_segment(name) for name in names}
-        self._by_path = {}
-        for origins in self._known.values():
+        cached = self._known or self._read_cache()
+        known = {}
+        for path in find_segments(self._raw):
+            # An erasure replaces a segment under its name.
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                name, stamp = path.relative_to(self._raw).as_posix(), f"{status.st_mtime_ns}"
+                entry = cached.get(name)
+                if entry is None or entry[0] != stamp:
+                    entry = (stamp, read_origins(path))
+                known[name] = entry
+        self._known, self._by_path = known, {}
+        for _, origins in known.values():
             for origin in origins:
                 self._by_path.setdefault(origin.source_file, []).append(origin)
         return self
@@ -111,11 +133,15 @@ class Ledger:
     def write_cache(self) -> None:
         """Keep what is known for the next time."""
         content = {
-            name: [asdict(origin) for origin in origins] for name, origins in self._known.items()
+            name: [stamp, [asdict(origin) for origin in origins]]
+            for name, (stamp, origins) in self._known.items()
         }
-        aside = self._cache.with_name(f".{self._cache.name}.{uuid.uuid4().hex}")
-        aside.write_text(json.dumps(content), encoding="utf-8")
-        aside.replace(self._cache)
+        folder = make_aside(self._raw)
+        try:
+            (folder / "ledger").write_text(json.dumps(content), encoding="utf-8")
+            (folder / "ledger").replace(self._cache)
+        finally:
+            remove_aside(folder)
 
     def origins(self, source_file: str) -> list[Origin]:
         """Return the contents that have been seen under that path."""
@@ -128,18 +154,30 @@ class Ledger:
             for origin in self.origins(file.relative)
         )
 
-    def _read_cache(self) -> dict[str, list[Origin]]:
+    def remember(self, touched: Origin) -> None:
+        """Keep that a file, whose content is known, has another time of change by now."""
+        for _, origins in self._known.values():
+            for origin in origins:
+                if (origin.source_file, origin.sha256) == (touched.source_file, touched.sha256):
+                    origins.append(touched)
+                    self._by_path[touched.source_file].append(touched)
+                    return
+
+    def _read_cache(self) -> dict[str, tuple[str, list[Origin]]]:
         try:
             content = json.loads(self._cache.read_text(encoding="utf-8"))
             return {
-                name: [Origin(**origin) for origin in origins] for name, origins in content.items()
+                name: (stamp, [Origin(**origin) for origin in origins])
+                for name, (stamp, origins) in content.items()
             }
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
-    def _read_segment(self, name: str) -> list[Origin]:
-        metadata = pq.read_metadata(self._raw / name).metadata or {}
-        return [Origin(**origin) for origin in json.loads(metadata.get(METADATA_KEY, b"[]"))]
+
+def read_origins(segment: Path) -> list[Origin]:
+    """Return which landing files a segment was made from."""
+    metadata = pq.read_metadata(segment).metadata or {}
+    return [Origin(**origin) for origin in json.loads(metadata.get(METADATA_KEY, b"[]"))]
 
 
 def write_segment(
@@ -148,20 +186,44 @@ def write_segment(
     raw: Path,
     known: list[Origin],
     now: Callable[[], datetime],
-) -> SegmentCounts | None:
+) -> SegmentCounts | Origin | None:
     """Make the segment of a landing file; one rename commits it.
 
-    `known` are the contents that this path had before. Returns null when there is nothing to do:
-    the file is still being written, or has this content already.
+    `known` are the contents that this path had before. Returns null when the file is still being
+    written, and its origin when it was only touched: the content is known.
+
+    Raises:
+        LandingError: the file may not be read.
     """
+    try:
+        return _write_segment(connection, file, raw, known, now)
+    except FileNotFoundError:
+        if file.path.exists():
+            raise
+        return None  # taken away while it was read
+    except PermissionError as error:
+        if error.filename is None or Path(error.filename) != file.path:
+            raise
+        raise LandingError(
+            f"{file.relative} in the landing zone may not be read. Give the user that runs larder "
+            "the right to read it and load again."
+        ) from error
+
+
+def _write_segment(
+    connection: duckdb.DuckDBPyConnection,
+    file: LandingFile,
+    raw: Path,
+    known: list[Origin],
+    now: Callable[[], datetime],
+) -> SegmentCounts | Origin | None:
     if is_still_written(file):
         return None
     origin = Origin(file.relative, sha256_of(file.path), file.size, file.modified_ns)
     if any(earlier.sha256 == origin.sha256 for earlier in known):
-        return None
+        return origin
     loaded_at = now()
-    aside = raw / "_aside" / f"{os.getpid()}-{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
+    aside = make_aside(raw)
     entity = file.entity
     try:
         try:
@@ -180,9 +242,33 @@ def write_segment(
         commit(aside / "segment", folder / segment_name(origin))
         return counts
     finally:
-        for leftover in aside.iterdir():
-            leftover.unlink()
-        aside.rmdir()
+        remove_aside(aside)
+
+
+def make_aside(raw: Path) -> Path:
+    """Make a folder to prepare a file in; its name says which process uses it."""
+    aside = raw / "_aside" / f"{os.getpid()}-{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    return aside
+
+
+def remove_aside(aside: Path) -> None:
+    """Remove such a folder."""
+    for leftover in aside.iterdir():
+        leftover.unlink()
+    aside.rmdir()
+
+
+def sweep_asides(raw: Path) -> None:
+    """Remove what killed loaders of this machine left."""
+    for leftover in (raw / "_aside").glob("*-*"):
+        pid = leftover.name.partition("-")[0]
+        try:
+            os.kill(int(pid), 0)
+        except (ProcessLookupError, ValueError):
+            shutil.rmtree(leftover, ignore_errors=True)
+        except PermissionError:
+            continue  # it lives and is somebody else's
 
 
 def received_at(file: LandingFile, loaded_at: datetime) -> datetime:
@@ -261,11 +347,10 @@ def _copy_lines(
     if isinstance(lines, Lines):
         relation = "landed_lines"
         connection.register(relation, lines.reader)
-    metadata = f"{METADATA_KEY.decode()}: {literal(json.dumps([asdict(origin)]))}"
     try:
         rows: int = connection.execute(
             f"copy ({segment_sql(entity, str(relation))}) to {literal(str(target))} "
-            f"(format parquet, compression lz4, kv_metadata {{{metadata}}})",
+            f"({copy_options([origin])})",
             {
                 "source_file": file.relative,
                 "received_at": received_at(file, loaded_at),

@@ -9,16 +9,18 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from larder.errors import KeyMismatchError
 from larder.keys import fingerprint, make_key, person_hash, read_key
 from larder.settings import Settings
-from loaders.entities import Domain
+from loaders.entities import DOMAINS, Domain
 
 # Ids whose tokens are kept in memory; 1 M of them take about 200 MB.
 CACHED_PERSONS = 500_000
+# Below SQLite's least limit of parameters in a statement.
+LOOK_UP_AT_ONCE = 900
 
 SCHEMA = """
 create table if not exists vault (fingerprint text not null);
@@ -28,7 +30,15 @@ create table if not exists tokens (
     token text not null unique,
     primary key (domain, person_hash)
 ) without rowid;
-create table if not exists tombstones (person_hash blob primary key) without rowid;
+create table if not exists tombstones (
+    domain text not null,
+    person_hash blob not null,
+    primary key (domain, person_hash)
+) without rowid;
+create table if not exists erasures (
+    person_hash blob primary key,
+    plan text not null
+) without rowid;
 """
 
 
@@ -38,11 +48,14 @@ class Vault:
     def __init__(self, path: Path, key: bytes) -> None:
         self._key = key
         self._lock = threading.Lock()
-        self._cache: dict[tuple[str, str], str | None] = {}
+        self._cache: dict[Domain, dict[str, str | None]] = {domain: {} for domain in DOMAINS}
         self._connection = sqlite3.connect(
             path, timeout=60, isolation_level=None, check_same_thread=False
         )
+        self._version = self._erased = -1
         self._connection.execute("pragma synchronous = full")
+        # what is erased must not stay in free pages
+        self._connection.execute("pragma secure_delete = on")
         self._connection.execute("begin immediate")
         for statement in SCHEMA.split(";"):
             self._connection.execute(statement)
@@ -64,68 +77,129 @@ class Vault:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def tokens(self, domain: Domain, person_ids: Iterable[str]) -> dict[str, str | None]:
+    def tokens(self, domain: Domain, person_ids: Sequence[str]) -> list[str | None]:
         """Return the token of each person in the domain, made where there is none.
 
         An erased person has the token None: what they are part of must not be kept.
         """
-        wanted = set(person_ids)
         with self._lock:
-            found = {
-                person_id: self._cache[domain, person_id]
-                for person_id in wanted
-                if (domain, person_id) in self._cache
-            }
-            missing = sorted(wanted - found.keys())
-            if missing:
-                made = self._look_up_or_make(domain, missing)
-                found |= made
-                if len(self._cache) + len(made) > CACHED_PERSONS:
-                    self._cache.clear()
-                self._cache.update({(domain, key): token for key, token in made.items()})
-        return found
+            self._forget_outdated()
+            cache = self._cache[domain]
+            try:
+                return [cache[person_id] for person_id in person_ids]
+            except KeyError:
+                pass
+            missing = {person_id for person_id in person_ids if person_id not in cache}
+            made = self._look_up_or_make(domain, missing)
+            known = {person_id: cache[person_id] for person_id in person_ids if person_id in cache}
+            if len(cache) + len(made) > CACHED_PERSONS:
+                cache.clear()
+            cache.update(made)
+            known |= made
+        return [known[person_id] for person_id in person_ids]
 
-    def _look_up_or_make(self, domain: Domain, person_ids: list[str]) -> dict[str, str | None]:
+    def _forget_outdated(self) -> None:
+        """Clear what is remembered when another process has erased somebody."""
+        version = self._connection.execute("pragma data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            erased = self._connection.execute("select count(*) from tombstones").fetchone()[0]
+            if erased != self._erased:
+                self._erased = erased
+                for cache in self._cache.values():
+                    cache.clear()
+
+    def known_tokens(self, person_id: str, domains: Iterable[Domain] = DOMAINS) -> list[str]:
+        """Return the tokens that the person has in those domains; makes none."""
+        hashed = person_hash(self._key, person_id)
+        with self._lock:
+            found = [self._select("tokens", "token", domain, [hashed]) for domain in domains]
+        return [str(token) for tokens in found for token in tokens.values()]
+
+    def _look_up_or_make(self, domain: Domain, person_ids: Iterable[str]) -> dict[str, str | None]:
         hashes = {person_id: person_hash(self._key, person_id) for person_id in person_ids}
-        found = self._look_up(domain, hashes)
-        new = [hashed for person_id, hashed in hashes.items() if person_id not in found]
-        if new:
+        wanted = sorted(set(hashes.values()))
+        # A tombstone counts before a token: the token lives on until the erasure is finished.
+        erased = self._select("tombstones", "null", domain, wanted)
+        wanted = [hashed for hashed in wanted if hashed not in erased]
+        tokens = self._select("tokens", "token", domain, wanted)
+        if new := [hashed for hashed in wanted if hashed not in tokens]:
             self._connection.execute("begin immediate")
-            # Another loader may have been first: its token stays.
+            # Another loader may have been first: its token stays, and so does an erasure.
             self._connection.executemany(
-                "insert or ignore into tokens values (?, ?, ?)",
+                "insert or ignore into tokens select ?1, ?2, ?3 where not exists "
+                "(select 1 from tombstones where domain = ?1 and person_hash = ?2)",
                 [(domain, hashed, secrets.token_hex(16)) for hashed in new],
             )
             self._connection.execute("commit")
-            found |= self._look_up(domain, hashes)
+            tokens |= self._select("tokens", "token", domain, new)
+        return {person_id: tokens.get(hashed) for person_id, hashed in hashes.items()}
+
+    def _select(
+        self, table: str, column: str, domain: Domain, hashes: Sequence[bytes]
+    ) -> dict[bytes, str | None]:
+        found = {}
+        for start in range(0, len(hashes), LOOK_UP_AT_ONCE):
+            part = hashes[start : start + LOOK_UP_AT_ONCE]
+            marks = ", ".join("?" * len(part))
+            rows = self._connection.execute(
+                f"select person_hash, {column} from {table} "
+                f"where domain = ? and person_hash in ({marks})",
+                [domain, *part],
+            )
+            found.update(dict(rows.fetchall()))
         return found
 
-    def _look_up(self, domain: Domain, hashes: dict[str, bytes]) -> dict[str, str | None]:
-        select = "select token from tokens where domain = ? and person_hash = ?"
-        erased = "select 1 from tombstones where person_hash = ?"
-        found: dict[str, str | None] = {}
-        for person_id, hashed in hashes.items():
-            if self._connection.execute(erased, [hashed]).fetchone():
-                found[person_id] = None
-            elif row := self._connection.execute(select, [domain, hashed]).fetchone():
-                found[person_id] = row[0]
-        return found
-
-    def erase(self, person_id: str) -> list[str]:
-        """Forget the person's tokens, leave a keyed tombstone, and return what was forgotten."""
-        hashed = person_hash(self._key, person_id)
+    def bury(self, domain: Domain, person_ids: Iterable[str]) -> None:
+        """Leave keyed tombstones: from now on, no loader takes anything of these persons."""
         with self._lock:
             self._connection.execute("begin immediate")
-            tokens = [
-                row[0]
-                for row in self._connection.execute(
-                    "delete from tokens where person_hash = ? returning token", [hashed]
-                ).fetchall()
-            ]
-            self._connection.execute("insert or ignore into tombstones values (?)", [hashed])
+            self._connection.executemany(
+                "insert or ignore into tombstones values (?, ?)",
+                [(domain, person_hash(self._key, person_id)) for person_id in person_ids],
+            )
             self._connection.execute("commit")
-            self._cache.clear()
-        return tokens
+            self._erased = -1
+            for cache in self._cache.values():
+                cache.clear()
+
+    def forget(self, domain: Domain, person_ids: Iterable[str]) -> None:
+        """Remove the tokens of these persons for good; their tombstones stay."""
+        with self._lock:
+            self._connection.execute("begin immediate")
+            self._connection.executemany(
+                "delete from tokens where domain = ? and person_hash = ?",
+                [(domain, person_hash(self._key, person_id)) for person_id in person_ids],
+            )
+            self._connection.execute("commit")
+
+    def read_plan(self, person_id: str) -> str | None:
+        """Return what an unfinished erasure of the person still has to remove."""
+        row = self._connection.execute(
+            "select plan from erasures where person_hash = ?", [person_hash(self._key, person_id)]
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def write_plan(self, person_id: str, plan: str | None) -> None:
+        """Keep what an erasure has to remove, or, when it is finished, forget it."""
+        hashed = person_hash(self._key, person_id)
+        with self._lock:
+            if plan is None:
+                self._connection.execute("delete from erasures where person_hash = ?", [hashed])
+            else:
+                self._connection.execute(
+                    "insert or replace into erasures values (?, ?)", [hashed, plan]
+                )
+
+    def hashes(self, person_ids: Iterable[str]) -> list[bytes]:
+        """Return how the vault knows these persons."""
+        return [person_hash(self._key, person_id) for person_id in person_ids]
+
+    def is_erased(self, person_id: str, domain: Domain) -> bool:
+        """Tell whether the person was erased from the domain."""
+        hashed = person_hash(self._key, person_id)
+        with self._lock:
+            return bool(self._select("tombstones", "null", domain, [hashed]))
 
 
 def open_vault(settings: Settings) -> Vault:

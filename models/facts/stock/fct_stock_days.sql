@@ -24,37 +24,53 @@ dates as (
 
 {% if is_incremental() -%}
 known_days as (
-    select *
-    from {{ this }}
-),
-
-touched_pairs as (
     select
         location_id,
         item_id,
-        -- a new time zone may have moved an event by a day
-        min(stock_date) - 1 as from_date,
-        max(accepted_at) as accepted_at
+        closing_units,
+        stock_date,
+        last_event_at
+    from {{ this }}
+),
+
+-- the newest days, of which every known pair has the last one: it was not over
+newest_days as (
+    select
+        location_id,
+        item_id,
+        stock_date
+    from known_days
+    where stock_date >= {{ newest_date(this, 'stock_date') }} - 3
+),
+
+touched as (
+    select
+        location_id,
+        item_id,
+        -- a new time zone may have moved an event by two days
+        min(stock_date) - 2 as from_date,
+        min(stock_date) as known_until_date
     from movements
     where accepted_at > {{ last_accepted(this) }}
     group by location_id, item_id
     union all
-    -- the day that was not over last time, for all pairs
+    -- a clock that was set back takes days away
     select
-        location_id,
-        item_id,
-        max(stock_date) as from_date,
-        max(accepted_at) as accepted_at
-    from known_days
-    group by location_id, item_id
+        newest_days.location_id,
+        newest_days.item_id,
+        least(max(newest_days.stock_date), min(location_days.told_until_date)) as from_date,
+        max(newest_days.stock_date) as known_until_date
+    from newest_days
+    inner join location_days on newest_days.location_id = location_days.location_id
+    group by newest_days.location_id, newest_days.item_id
 ),
 {%- else -%}
-touched_pairs as (
+touched as (
     select
         location_id,
         item_id,
         min(stock_date) as from_date,
-        max(accepted_at) as accepted_at
+        min(stock_date) as known_until_date
     from movements
     group by location_id, item_id
 ),
@@ -62,37 +78,66 @@ touched_pairs as (
 
 pairs as (
     select
-        touched_pairs.location_id,
-        touched_pairs.item_id,
-        min(touched_pairs.from_date) as from_date,
-        max(touched_pairs.accepted_at) as accepted_at
-    from touched_pairs
-    group by touched_pairs.location_id, touched_pairs.item_id
+        location_id,
+        item_id,
+        min(from_date) as from_date,
+        max(known_until_date) as known_until_date
+    from touched
+    group by location_id, item_id
 ),
 
+{% if is_incremental() -%}
 opened_pairs as (
     select
         pairs.location_id,
         pairs.item_id,
         pairs.from_date,
-        pairs.accepted_at,
-        {% if is_incremental() -%}
+        pairs.known_until_date,
         coalesce(known_days.closing_units, 0) as opening_units,
         known_days.last_event_at
-        {%- else -%}
-        cast(0 as numeric(18, 3)) as opening_units,
-        cast(null as timestamp) as last_event_at
-        {%- endif %}
     from pairs
-    {% if is_incremental() -%}
     left join known_days
         on
             pairs.location_id = known_days.location_id
             and pairs.item_id = known_days.item_id
             and pairs.from_date - 1 = known_days.stock_date
-    {%- endif %}
+),
+{%- else -%}
+opened_pairs as (
+    select
+        location_id,
+        item_id,
+        from_date,
+        known_until_date,
+        cast(0 as numeric(18, 3)) as opening_units,
+        cast(null as timestamp) as last_event_at
+    from pairs
+),
+{%- endif %}
+
+pair_days as (
+    select
+        opened_pairs.location_id,
+        opened_pairs.item_id,
+        dates.calendar_date as stock_date,
+        opened_pairs.opening_units as pair_opening_units,
+        opened_pairs.last_event_at as pair_last_event_at,
+        dates.calendar_date <= location_days.told_until_date as has_begun,
+        location_days.time_zone,
+        location_days.opens_minute,
+        location_days.closes_minute,
+        location_days.told_until_at,
+        location_days.accepted_at
+    from opened_pairs
+    inner join location_days on opened_pairs.location_id = location_days.location_id
+    inner join dates
+        on
+            dates.calendar_date
+            between opened_pairs.from_date
+            and greatest(location_days.told_until_date, opened_pairs.known_until_date)
 ),
 
+-- joined on the day, so that the engine opens only the days it needs
 events as (
     select
         movements.location_id,
@@ -103,18 +148,18 @@ events as (
         movements.stock_change,
         movements.stock_date,
         movements.occurred_at,
-        opened_pairs.opening_units as pair_opening_units,
+        pair_days.pair_opening_units,
         sum(case when movements.kind = 'counted' then 1 else 0 end) over (
             partition by movements.location_id, movements.item_id
             order by movements.occurred_at, movements.event_id
             rows between unbounded preceding and current row
         ) as count_number
     from movements
-    inner join opened_pairs
+    inner join pair_days
         on
-            movements.location_id = opened_pairs.location_id
-            and movements.item_id = opened_pairs.item_id
-            and movements.stock_date >= opened_pairs.from_date
+            movements.location_id = pair_days.location_id
+            and movements.item_id = pair_days.item_id
+            and movements.stock_date = pair_days.stock_date
     where movements.is_current
 ),
 
@@ -184,65 +229,99 @@ event_days as (
 
 dense_days as (
     select
-        opened_pairs.location_id,
-        opened_pairs.item_id,
-        dates.calendar_date as stock_date,
-        opened_pairs.opening_units as pair_opening_units,
+        pair_days.location_id,
+        pair_days.item_id,
+        pair_days.stock_date,
+        pair_days.pair_opening_units,
         coalesce(event_days.restocked_units, 0) as restocked_units,
         coalesce(event_days.sold_units, 0) as sold_units,
         coalesce(event_days.discarded_units, 0) as discarded_units,
         coalesce(event_days.adjusted_units, 0) as adjusted_units,
         coalesce(
             max(event_days.last_event_at) over (
-                partition by opened_pairs.location_id, opened_pairs.item_id
-                order by dates.calendar_date
+                partition by pair_days.location_id, pair_days.item_id
+                order by pair_days.stock_date
                 rows between unbounded preceding and current row
             ),
-            opened_pairs.last_event_at
+            pair_days.pair_last_event_at
         ) as last_event_at,
-        location_days.time_zone,
-        location_days.opens_minute,
-        location_days.closes_minute,
-        location_days.as_of_at,
-        opened_pairs.accepted_at
-    from opened_pairs
-    inner join location_days on opened_pairs.location_id = location_days.location_id
-    inner join dates
-        on dates.calendar_date between opened_pairs.from_date and location_days.local_date
+        coalesce(
+            max(event_days.last_event_at) over (
+                partition by pair_days.location_id, pair_days.item_id
+                order by pair_days.stock_date
+                rows between unbounded preceding and 1 preceding
+            ),
+            pair_days.pair_last_event_at
+        ) as earlier_event_at,
+        pair_days.has_begun,
+        pair_days.time_zone,
+        pair_days.opens_minute,
+        pair_days.closes_minute,
+        pair_days.told_until_at,
+        pair_days.accepted_at
+    from pair_days
     left join event_days
         on
-            opened_pairs.location_id = event_days.location_id
-            and opened_pairs.item_id = event_days.item_id
-            and dates.calendar_date = event_days.stock_date
+            pair_days.location_id = event_days.location_id
+            and pair_days.item_id = event_days.item_id
+            and pair_days.stock_date = event_days.stock_date
 ),
 
 balanced as (
     select
-        *,
-        pair_opening_units + sum(restocked_units - sold_units - discarded_units + adjusted_units)
-            over (
-                partition by location_id, item_id
-                order by stock_date
-                rows between unbounded preceding and current row
-            ) as closing_units
-    from dense_days
-),
-
-opened as (
-    select
-        *,
-        closing_units - restocked_units + sold_units + discarded_units - adjusted_units
-            as opening_units,
+        location_id,
+        item_id,
+        stock_date,
+        restocked_units,
+        sold_units,
+        discarded_units,
+        adjusted_units,
+        pair_opening_units
+        + sum(restocked_units - sold_units - discarded_units + adjusted_units) over (
+            partition by location_id, item_id
+            order by stock_date
+            rows between unbounded preceding and current row
+        ) as closing_units,
+        last_event_at,
+        earlier_event_at,
+        has_begun,
+        opens_minute,
+        closes_minute,
         {{ utc_time(
             dbt.dateadd('minute', 'opens_minute', 'cast(stock_date as timestamp)'), 'time_zone'
         ) }} as opens_at,
         {{ utc_time(
             dbt.dateadd('minute', 'closes_minute', 'cast(stock_date as timestamp)'), 'time_zone'
-        ) }} as closes_at
+        ) }} as closes_at,
+        told_until_at,
+        accepted_at
+    from dense_days
+),
+
+opened as (
+    select
+        location_id,
+        item_id,
+        stock_date,
+        closing_units - restocked_units + sold_units + discarded_units - adjusted_units
+            as opening_units,
+        restocked_units,
+        sold_units,
+        discarded_units,
+        adjusted_units,
+        closing_units,
+        opens_minute,
+        closes_minute,
+        opens_at,
+        least(closes_at, told_until_at) as ends_at,
+        earlier_event_at,
+        case when has_begun then last_event_at end as last_event_at,
+        accepted_at
     from balanced
 ),
 
--- what was there from each moment on: at opening what the night left, then what each event left
+-- what was there from each moment on: at opening what the night left, then what each event left;
+-- before a pair's first event nothing was on sale, so nothing was sold out
 moments as (
     select
         location_id,
@@ -252,6 +331,7 @@ moments as (
         '' as event_id,
         opening_units as units
     from opened
+    where earlier_event_at is not null
     union all
     select
         location_id,
@@ -276,27 +356,31 @@ spells as (
     from moments
 ),
 
-empty_days as (
+empty_spells as (
     select
         spells.location_id,
         spells.item_id,
         spells.stock_date,
-        sum({{ dbt.datediff(
-            'greatest(spells.from_at, opened.opens_at)',
-            'least(coalesce(spells.to_at, opened.closes_at), opened.closes_at, opened.as_of_at)',
-            'second'
-        ) }}) as empty_seconds
+        greatest(spells.from_at, opened.opens_at) as from_at,
+        least(coalesce(spells.to_at, opened.ends_at), opened.ends_at) as to_at
     from spells
     inner join opened
         on
             spells.location_id = opened.location_id
             and spells.item_id = opened.item_id
             and spells.stock_date = opened.stock_date
-    where
-        spells.units <= 0
-        and greatest(spells.from_at, opened.opens_at)
-        < least(coalesce(spells.to_at, opened.closes_at), opened.closes_at, opened.as_of_at)
-    group by spells.location_id, spells.item_id, spells.stock_date
+    where spells.units <= 0
+),
+
+empty_days as (
+    select
+        location_id,
+        item_id,
+        stock_date,
+        sum({{ dbt.datediff('from_at', 'to_at', 'millisecond') }}) as empty_milliseconds
+    from empty_spells
+    where from_at < to_at
+    group by location_id, item_id, stock_date
 ),
 
 stock_days as (
@@ -309,10 +393,10 @@ stock_days as (
         cast(opened.discarded_units as numeric(18, 3)) as discarded_units,
         cast(opened.adjusted_units as numeric(18, 3)) as adjusted_units,
         cast(opened.closing_units as numeric(18, 3)) as closing_units,
-        cast(coalesce(empty_days.empty_seconds, 0) / 60.0 as numeric(18, 3))
+        cast(coalesce(empty_days.empty_milliseconds, 0) / 60000.0 as numeric(18, 3))
             as stocked_out_minutes,
         cast(opened.closes_minute - opened.opens_minute as integer) as open_minutes,
-        coalesce(empty_days.empty_seconds, 0) > 0 as is_stocked_out,
+        empty_days.stock_date is not null as is_stocked_out,
         opened.stock_date,
         opened.last_event_at,
         opened.accepted_at

@@ -1,18 +1,13 @@
 -- one row per location that has sent a stock event or an order, or is in the catalogue: its local
 -- day at the moment that counts as now, and its newest day that has closed
 with as_of as (
-    select as_of_at
+    select *
     from {{ ref('int_clock__now') }}
 ),
 
-stock_locations as (
-    select distinct location_id
-    from {{ ref('int_stock__movements') }}
-),
-
-order_locations as (
-    select distinct location_id
-    from {{ ref('anon_commerce__order_lines') }}
+reporting_locations as (
+    select *
+    from {{ ref('int_commerce__reporting_locations') }}
 ),
 
 clocks as (
@@ -21,26 +16,37 @@ clocks as (
 ),
 
 locations as (
-    select location_id from stock_locations
-    union
-    select location_id from order_locations
+    select location_id from reporting_locations
     union
     select location_id from clocks
 ),
 
-local_clocks as (
+clocked as (
     select
         locations.location_id,
-        stock_locations.location_id is not null as has_stock_events,
+        coalesce(reporting_locations.has_stock_events, false) as has_stock_events,
         coalesce(clocks.time_zone, 'UTC') as time_zone,
         coalesce(clocks.opens_minute, {{ var('default_opens_minute') }}) as opens_minute,
-        coalesce(clocks.closes_minute, {{ var('default_closes_minute') }}) as closes_minute,
-        as_of.as_of_at,
-        {{ local_time('as_of.as_of_at', "coalesce(clocks.time_zone, 'UTC')") }} as local_at
+        coalesce(clocks.closes_minute, {{ var('default_closes_minute') }}) as closes_minute
     from locations
-    cross join as_of
-    left join stock_locations on locations.location_id = stock_locations.location_id
+    left join reporting_locations on locations.location_id = reporting_locations.location_id
     left join clocks on locations.location_id = clocks.location_id
+),
+
+local_clocks as (
+    select
+        clocked.location_id,
+        clocked.time_zone,
+        clocked.opens_minute,
+        clocked.closes_minute,
+        clocked.has_stock_events,
+        {{ local_time('as_of.as_of_at', 'clocked.time_zone') }} as local_at,
+        {{ local_time('as_of.told_until_at', 'clocked.time_zone') }} as told_until_local_at,
+        as_of.as_of_at,
+        as_of.told_until_at,
+        as_of.accepted_at
+    from clocked
+    cross join as_of
 ),
 
 days as (
@@ -58,7 +64,10 @@ days as (
                 then cast(local_at as date)
             else cast(local_at as date) - 1
         end as as_of_date,
-        as_of_at
+        cast(told_until_local_at as date) as told_until_date,
+        as_of_at,
+        told_until_at,
+        accepted_at
     from local_clocks
 )
 

@@ -14,46 +14,60 @@ clocks as (
     from {{ ref('int_catalog__location_clocks') }}
 ),
 
+-- two branches instead of an `or`: the first opens only what is new, the second nothing at all
+-- unless a clock has changed; all copies of an event come together, for they are replaced together
 touched as (
-    select
-        stock_events.*,
-        coalesce(clocks.time_zone, 'UTC') as time_zone,
-        greatest(
-            stock_events.accepted_at, coalesce(clocks.accepted_at, stock_events.accepted_at)
-        ) as changed_at
+    select *
     from stock_events
-    left join clocks on stock_events.location_id = clocks.location_id
     {% if is_incremental() -%}
+    where accepted_at > {{ last_accepted(this) }}
+    union all
+    select *
+    from stock_events
     where
-        stock_events.accepted_at > {{ last_accepted(this) }}
-        or clocks.accepted_at > {{ last_accepted(this) }}
+        accepted_at <= {{ last_accepted(this) }}
+        and event_id in (
+            select moved.event_id
+            from stock_events as moved
+            inner join clocks on moved.location_id = clocks.location_id
+            where clocks.accepted_at > {{ last_accepted(this) }}
+        )
     {%- endif %}
 ),
 
 movements as (
     select
-        event_id,
-        content_hash,
-        location_id,
-        item_id,
-        customer_key,
-        md5(location_id || '|' || coalesce('b' || basket_id, 'e' || event_id)) as basket_key,
-        kind,
-        reason,
-        quantity,
+        touched.event_id,
+        touched.content_hash,
+        touched.location_id,
+        touched.item_id,
+        touched.customer_key,
+        -- the length keeps one location's baskets apart from those of another, whatever the names
+        md5(
+            cast(length(touched.location_id) as varchar) || '|' || touched.location_id || '|'
+            || coalesce('b' || touched.basket_id, 'e' || touched.event_id)
+        ) as basket_key,
+        touched.kind,
+        touched.reason,
+        touched.quantity,
         case
-            when kind in ('restocked', 'put_back') then quantity
-            when kind in ('taken', 'discarded') then -quantity
+            when touched.kind in ('restocked', 'put_back') then touched.quantity
+            when touched.kind in ('taken', 'discarded') then -touched.quantity
             else 0
         end as stock_change,
-        unit_price_usd,
-        coalesce(is_promoted, false) as is_promoted,
-        is_current,
-        expires_on,
-        cast({{ local_time('occurred_at', 'time_zone') }} as date) as stock_date,
-        occurred_at,
-        changed_at as accepted_at
+        touched.unit_price_usd,
+        touched.is_promoted,
+        touched.is_current,
+        touched.expires_on,
+        cast(
+            {{ local_time('touched.occurred_at', "coalesce(clocks.time_zone, 'UTC')") }} as date
+        ) as stock_date,
+        touched.occurred_at,
+        greatest(
+            touched.accepted_at, coalesce(clocks.accepted_at, touched.accepted_at)
+        ) as accepted_at
     from touched
+    left join clocks on touched.location_id = clocks.location_id
 )
 
 select *

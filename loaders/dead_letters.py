@@ -1,0 +1,247 @@
+"""Dead letters: what could not be read, why, and how it comes back in when it is mended."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from larder.errors import LandingError
+from larder.settings import Settings
+from larder.warehouse import literal, open_memory
+from loaders.checks import MAX_LINE_BYTES, typed_fields_sql
+from loaders.entities import Entity, read_entities
+from loaders.segments import UNKNOWN, commit
+
+BATCH_ROWS = 1_000
+CONFLICT_REASON = "conflict"
+REDRIVEN_FOLDER = "redriven"
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """Describe one record that was not taken; `original` may be personal, the rest never is.
+
+    `received_at` is UTC without a zone.
+    """
+
+    source: str
+    entity: str
+    source_file: str
+    line_number: int
+    reason: str
+    detail: str
+    original: str
+    received_at: datetime
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "received_at": f"{self.received_at.isoformat()}Z"}
+
+
+@dataclass(frozen=True)
+class Redriven:
+    """Count what a redrive wrote; `known` records had been driven in with the same file before."""
+
+    files: int = 0
+    records: int = 0
+    known: int = 0
+
+
+def dead_letters(
+    settings: Settings, entity: str | None = None, reason: str | None = None
+) -> Iterator[DeadLetter]:
+    """List the dead letters of one entity (`<source>/<entity>`) or of all, as they are read.
+
+    First what was rejected, then the losers of conflicts: records with the key of another one (for
+    a thing also its `updated_at`) and other content. Of those the smallest content hash stays.
+    """
+    with open_memory(settings) as connection:
+        for path in [*read_entities(), UNKNOWN] if entity is None else [entity]:
+            if not any(settings.raw_folder.glob(f"{path}/process_hour=*/*.parquet")):
+                continue
+            _create_records(connection, settings, path)
+            if reason != CONFLICT_REASON:
+                chosen = "" if reason is None else f"and rejection_reason = {literal(reason)}"
+                yield from _read(connection, path, f"{REJECTED} {chosen} order by all")
+            described = read_entities().get(path)
+            if described is not None and reason in (None, CONFLICT_REASON):
+                yield from _read(connection, path, _conflicts_sql(described))
+
+
+def count_dead_letters(settings: Settings) -> dict[tuple[str, str], int]:
+    """Return the number of dead letters by entity path and reason, without looking at records."""
+    counts: dict[tuple[str, str], int] = {}
+    with open_memory(settings) as connection:
+        for path in [*read_entities(), UNKNOWN]:
+            if not any(settings.raw_folder.glob(f"{path}/process_hour=*/*.parquet")):
+                continue
+            _create_records(connection, settings, path)
+            rejected = connection.execute(
+                "select rejection_reason, count(*) from records "
+                "where rejection_reason is not null group by all order by all"
+            ).fetchall()
+            counts |= {(path, reason): rows for reason, rows in rejected}
+            if described := read_entities().get(path):
+                conflicts = f"select count(*) from ({_conflicts_sql(described)})"
+                lost = connection.execute(conflicts).fetchall()[0][0]
+                counts |= {(path, CONFLICT_REASON): lost} if lost else {}
+    return counts
+
+
+def redrive(settings: Settings, file: Path) -> Redriven:
+    """Drive corrected records in again: they become new landing files, which the next load takes.
+
+    `file` is NDJSON as `dead_letters` prints it, with `original` mended or with the record under
+    `corrected`; without either the line is taken for wrong. All is written or nothing; the name of
+    a landing file comes from its content, so driving the same records in twice changes nothing.
+
+    Raises:
+        LandingError: the file cannot be read, or a line of it is not a dead letter of a known
+            entity with a JSON object; names the line, never a value.
+    """
+    records: dict[Entity, list[str]] = defaultdict(list)
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    entity, record = _read_corrected(line, f"{file}, line {number}")
+                    records[entity].append(record)
+    except OSError as error:
+        raise LandingError(
+            f"{file} cannot be read ({error.strerror}). Name the NDJSON file that `larder "
+            "dead-letters --format ndjson` wrote and you have mended."
+        ) from error
+    files = written = known = 0
+    for entity, lines_of_entity in records.items():
+        content = "".join(f"{record}\n" for record in lines_of_entity).encode()
+        folder = settings.landing_folder / entity.path / REDRIVEN_FOLDER
+        final = folder / f"{sha256(content).hexdigest()[:32]}.ndjson"
+        if final.exists():
+            known += len(lines_of_entity)
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = folder / f".{final.name}.{os.getpid()}.tmp"
+        aside.write_bytes(content)
+        commit(aside, final)
+        files, written = files + 1, written + len(lines_of_entity)
+    return Redriven(files, written, known)
+
+
+def _create_records(connection: duckdb.DuckDBPyConnection, settings: Settings, path: str) -> None:
+    pattern = literal(str(settings.raw_folder / path / "process_hour=*" / "*.parquet"))
+    connection.execute(
+        "create or replace temporary view records as "
+        "select * replace (coalesce(line_number, file_row_number + 1) as line_number) "
+        f"from read_parquet({pattern}, file_row_number = true, hive_partitioning = false)"
+    )
+
+
+REJECTED = """
+    select source_file, line_number, rejection_reason, rejection_detail, payload, received_at
+    from records
+    where rejection_reason is not null
+"""
+
+
+def _conflicts_sql(entity: Entity) -> str:
+    """Give the query for the losers of conflicts, one row for each content that lost."""
+    version = "updated_at" if entity.is_thing else "null"
+    # Only records whose key has several contents are parsed.
+    return f"""
+        with contested as (
+            select natural_key
+            from records
+            where rejection_reason is null and natural_key is not null
+            group by natural_key
+            having min(content_hash) <> max(content_hash)
+        ),
+        candidates as (
+            select
+                payload as line,
+                natural_key as record_key,
+                content_hash as record_hash,
+                source_file as record_file,
+                line_number as record_line,
+                received_at as record_received_at
+            from records
+            where rejection_reason is null and payload is not null
+                and natural_key in (select natural_key from contested)
+        ),
+        versions as ({typed_fields_sql(entity, "candidates")}),
+        ranked as (
+            select *, {version} as record_version,
+                min(record_hash) over (partition by record_key, record_version) as winner
+            from versions
+        )
+        select
+            record_file, record_line, {literal(CONFLICT_REASON)},
+            'another record of this key{" and updated_at" if entity.is_thing else ""} stays',
+            line, record_received_at
+        from ranked
+        where record_hash <> winner
+        qualify row_number() over (
+            partition by record_key, record_version, record_hash
+            order by record_file, record_line
+        ) = 1
+        order by all
+    """
+
+
+def _read(connection: duckdb.DuckDBPyConnection, path: str, query: str) -> Iterator[DeadLetter]:
+    source, _, entity = path.partition("/")
+    rows = connection.execute(query)
+    while batch := rows.fetchmany(BATCH_ROWS):
+        for source_file, line_number, reason, detail, original, received_at in batch:
+            yield DeadLetter(
+                source, entity, source_file, line_number, reason, detail, original, received_at
+            )
+
+
+def _read_corrected(line: bytes, place: str) -> tuple[Entity, str]:
+    try:
+        letter = json.loads(line)
+    except (ValueError, RecursionError):
+        letter = None
+    if not isinstance(letter, dict):
+        raise LandingError(
+            f"{place} is not a JSON object. Each line must be a dead letter as `larder "
+            "dead-letters --format ndjson` prints it. Nothing was driven in."
+        )
+    path = f"{letter.get('source')}/{letter.get('entity')}"
+    entity = read_entities().get(path)
+    if entity is None:
+        raise LandingError(
+            f"{place}: `source` and `entity` do not name an entity of the contract, such as "
+            "fridge and stock_events. Correct them. Nothing was driven in."
+        )
+    record = letter.get("corrected", letter.get("original"))
+    if isinstance(record, str):
+        try:
+            record = json.loads(record)
+        except (ValueError, RecursionError):
+            record = None
+    if not isinstance(record, dict):
+        raise LandingError(
+            f"{place}: `original` is not a JSON object yet. Mend it there, put the whole record "
+            "under `corrected`, or take the line out. Nothing was driven in."
+        )
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # half a surrogate pair
+        text = json.dumps(record, separators=(",", ":"))
+        size = len(text)
+    if size > MAX_LINE_BYTES:
+        raise LandingError(
+            f"{place}: the record has more than 1 MiB. Make it smaller. Nothing was driven in."
+        )
+    return entity, text

@@ -1,0 +1,61 @@
+"""What all tests share: dbt in one warm process, and one sample network, built and published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from dbt_client import Dbt
+
+from larder.serving.publish import publish
+from larder.settings import Settings
+from loaders.load import load
+from loaders.sample.network import SampleOptions, write_sample_network
+
+# When the tests' loads and publications happen; the sample network ends on 2019-04-30.
+NOW = datetime(2019, 5, 1, 5, 0, tzinfo=UTC)
+
+
+def settings_of(home: Path) -> Settings:
+    """Return the settings of a home folder whose key lies beside it."""
+    return Settings(home=home, key_file=home.with_name(f"{home.name}.key"))
+
+
+@pytest.fixture(scope="session")
+def dbt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dbt]:
+    """dbt over this project: `dbt.run(home, "build")`."""
+    runner = Dbt(tmp_path_factory.mktemp("dbt"))
+    yield runner
+    runner.close()
+
+
+@pytest.fixture(scope="session")
+def make_sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int, int], Settings]:
+    """A function (name, days, locations) that writes and loads a sample network."""
+
+    def make(name: str, days: int, locations: int) -> Settings:
+        settings = settings_of(tmp_path_factory.mktemp(name) / "warehouse")
+        write_sample_network(
+            settings.landing_folder,
+            settings.home / "truth",
+            SampleOptions(days=days, locations=locations),
+        )
+        load(settings, lambda: NOW)
+        return settings
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def built_home(dbt: Dbt, make_sample: Callable[[str, int, int], Settings]) -> Settings:
+    """The settings of a warehouse with seven days of five locations, built and published.
+
+    Shared by all tests: read from it, never write to it.
+    """
+    settings = make_sample("built", 7, 5)
+    result = dbt.run(settings.home, "build", is_parsed=False)
+    assert result.success, (result.message, result.problems)
+    publish(settings, NOW)
+    return settings

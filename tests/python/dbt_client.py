@@ -1,0 +1,120 @@
+"""Run dbt in tests: every command in a process of its own, without paying for the import."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from larder.settings import PROJECT_ROOT
+
+
+@dataclass(frozen=True)
+class DbtResult:
+    """Say what a dbt command did: `results` is name of node → (status, message)."""
+
+    success: bool
+    message: str
+    results: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> dict[str, tuple[str, str]]:
+        """The nodes that neither passed nor succeeded."""
+        return {
+            name: result
+            for name, result in self.results.items()
+            if result[0] not in ("success", "pass", "skipped", "no-op")
+        }
+
+
+class Dbt:
+    """Run dbt commands over this project; `folder` takes dbt's output and the shared parse."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(
+        self,
+        home: Path,
+        *arguments: str,
+        target: str = "dev",
+        target_path: Path | None = None,
+        is_parsed: bool = True,
+        **environment: str,
+    ) -> DbtResult:
+        """Run one command with `LARDER_HOME` = home and wait for its end.
+
+        Artefacts go to `target_path` (default `home/dbt/<command>`), logs to `home/logs/dbt`.
+        `is_parsed` shares one parse among commands; without it dbt parses as it would for a user
+        and writes `manifest.json`. `environment`: further variables, such as LARDER_AS_OF.
+        """
+        manifest = None
+        if is_parsed and target == "dev":
+            manifest = self._folder / "partial_parse.msgpack"
+            if not manifest.exists():
+                parsed = self.run(self._folder, "parse", target_path=self._folder, is_parsed=False)
+                if not parsed.success:
+                    return parsed
+        target_path = target_path or home / "dbt" / arguments[0]
+        target_path.mkdir(parents=True, exist_ok=True)
+        request = {
+            "arguments": [
+                *arguments,
+                *("--project-dir", str(PROJECT_ROOT)),
+                *("--profiles-dir", str(PROJECT_ROOT / "profiles")),
+                *("--target", target, "--target-path", str(target_path)),
+                *("--log-path", str(home / "logs" / "dbt")),
+            ],
+            "environment": {"LARDER_HOME": str(home), **environment},
+            "manifest": str(manifest) if manifest else None,
+        }
+        process = self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        lines = []
+        while (line := process.stdout.readline()) not in ("done\n", ""):
+            lines.append(line)
+        if not lines:
+            return DbtResult(success=False, message=f"dbt died; see {self._folder}/stdout.log")
+        reply = json.loads(lines[-1])
+        return DbtResult(
+            success=reply["success"],
+            message=reply["message"],
+            results={name: (status, text) for name, (status, text) in reply["results"].items()},
+        )
+
+    def _start(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            variables = {
+                name: value for name, value in os.environ.items() if not name.startswith("LARDER_")
+            }
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    str(Path(__file__).with_name("dbt_server.py")),
+                    str(self._folder / "stdout.log"),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=PROJECT_ROOT,
+                env=variables,
+            )
+        return self._process
+
+    def close(self) -> None:
+        """End the process, if it was ever started."""
+        if self._process is not None:
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._process.stdin.close()
+            self._process.wait(timeout=60)
+            self._process.stdout.close()
+            self._process = None
