@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-from duckdb.func import PythonUDFType
+from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from larder.lock import hold
 from larder.settings import Settings
@@ -171,6 +171,7 @@ def create_functions(connection: duckdb.DuckDBPyConnection, vault: Vault) -> Non
             ["VARCHAR"],
             "VARCHAR",
             type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,  # no token is an answer
         )
 
 
@@ -194,7 +195,10 @@ def _nesting_depth(text: str) -> int:
 def _token_function(vault: Vault, domain: Domain) -> Callable[[pa.Array], pa.Array]:
     def tokens(person_ids: pa.Array) -> pa.Array:
         # FHIR writes a reference as Patient/<id>.
-        names = [name.removeprefix("Patient/") for name in person_ids.to_pylist()]
-        return pa.array(vault.tokens(domain, names), pa.string())
+        names = [name.removeprefix("Patient/") for name in person_ids.drop_null().to_pylist()]
+        found = pa.array(vault.tokens(domain, names), pa.string())
+        # Only rows with a person are asked for; a null among them would be a person of that name.
+        assert len(found) == len(person_ids)
+        return found
 
     return tokens

@@ -367,8 +367,8 @@ def csv_header(path: Path) -> list[str]:
         UnreadableFileError: the first line cannot name columns.
     """
     with path.open("rb") as file:
-        _skip_byte_order_mark(file)
-        _, header = next(_csv_rows(file), (0, b""))
+        skip_byte_order_mark(file)
+        _, header = next(csv_rows(file), (0, b""))
     try:
         names = [name.strip() for name in header] if isinstance(header, list) else []
         "".join(names).encode()
@@ -382,15 +382,15 @@ def csv_header(path: Path) -> list[str]:
     return names
 
 
-def _skip_byte_order_mark(file: IO[bytes]) -> None:
+def skip_byte_order_mark(file: IO[bytes]) -> None:
     if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
         file.seek(0)
 
 
 def _split_csv(path: Path, names: list[str]) -> Iterator[Line]:
     with path.open("rb") as file:
-        _skip_byte_order_mark(file)
-        for number, row in islice(_csv_rows(file), 1, None):
+        skip_byte_order_mark(file)
+        for number, row in islice(csv_rows(file), 1, None):
             yield _csv_line(number, names, row)
 
 
@@ -413,7 +413,7 @@ def _csv_line(number: int, names: list[str], row: list[str] | bytes) -> Line:
     return number, json.dumps(record, ensure_ascii=False), None
 
 
-def _csv_rows(file: IO[bytes]) -> Iterator[tuple[int, list[str] | bytes]]:
+def csv_rows(file: IO[bytes]) -> Iterator[tuple[int, list[str] | bytes]]:
     """Read the rows with the number of their first line; of a broken one give the bytes.
 
     A lone quote must not swallow the rows after it: where no proper row comes out within the limit
@@ -462,6 +462,7 @@ def _read_line(file: IO[bytes]) -> bytes:
 # not closed on its line stands alone, and what follows it can still be told apart.
 _STRUCTURE = re.compile(rb'"(?:[^"\\\n]++|\\[^\n])*+"|[\[\]{},"]')
 _BETWEEN_OBJECTS = re.compile(rb"(?<=\})\s*,\s*(?=\{)")
+_SWALLOWED_GAP = re.compile(rb'"[^"]*\}\s*,\s*\{[^"]*"')
 # What has not ended by then is a broken element: reading goes on where the next object starts.
 LONGEST_ELEMENT = 4 * MAX_LINE_BYTES
 
@@ -472,12 +473,29 @@ def _split_array(path: Path) -> Iterator[Line]:
     Objects that follow each other without being in an array are split, too.
     """
     with path.open("rb") as file:
-        _skip_byte_order_mark(file)
-        for number, element in enumerate(filter(bytes.strip, _elements(file)), start=1):
+        skip_byte_order_mark(file)
+        for number, element in enumerate(_mended_elements(file), start=1):
             yield _line_of(number, element)
 
 
-def _elements(file: IO[bytes]) -> Iterator[bytes]:
+def _mended_elements(file: IO[bytes]) -> Iterator[bytes]:
+    """Give the elements, and those that a string which is not closed has swallowed."""
+    for element in filter(bytes.strip, elements(file)):
+        if _SWALLOWED_GAP.search(element) and not _is_json(element):
+            yield from _BETWEEN_OBJECTS.split(element)
+        else:
+            yield element
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def elements(file: IO[bytes]) -> Iterator[bytes]:
     buffer, start, position, depth = b"", 0, 0, 0
     is_in_array = is_end = False
     while True:

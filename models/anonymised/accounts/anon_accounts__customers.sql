@@ -1,6 +1,6 @@
 -- one row per customer and moment of change, listed columns only: here, and nowhere else, a birth
--- date becomes an age group and a postcode a region; not even the content hash goes further, because
--- whoever guesses a name could check the guess with it
+-- date becomes an age group and a postcode a region; not even the content hash goes further,
+-- because whoever guesses a name could check the guess with it
 with records as (
     select
         customer_token,

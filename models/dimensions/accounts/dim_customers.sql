@@ -1,6 +1,6 @@
--- one row per customer and time in force, in months; what fewer than `minimum_people` customers share
--- is null (see int_accounts__customer_disclosure). Where the history is hidden one row counts for all
--- times and holds what is so now
+-- one row per customer and time in force, in months; what fewer than `minimum_people` customers
+-- share is null (see int_accounts__customer_disclosure). Where the history is hidden one row counts
+-- for all times and holds what is so now
 with months as (
     select
         customer_key,

@@ -1,7 +1,7 @@
 -- one row per place (network, region, community), month or quarter, with its counts or without any.
--- Siblings are shown all or none, months of a quarter all or none, a place only where its parent is,
--- and regions and communities only from the last small count on: so nothing that is hidden is the
--- difference of things that are shown, neither between places nor between times
+-- Siblings are shown all or none, months of a quarter all or none, a place only where its parent
+-- is, and regions and communities only from the last small count on: so nothing that is hidden is
+-- the difference of things that are shown, neither between places nor between times
 {{ config(materialized='table') }}
 
 with counts as (

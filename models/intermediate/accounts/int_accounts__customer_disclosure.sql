@@ -105,8 +105,8 @@ hidden as (
     where disclosure_level = 8
 ),
 
--- Fewer than `minimum_people` who are all hidden would stand out by just that: the smallest group of
--- those who tell least joins them.
+-- Fewer than `minimum_people` who are all hidden would stand out by just that: the smallest group
+-- of those who tell least joins them.
 companions as (
     select
         levels.disclosure_level,
@@ -118,7 +118,7 @@ companions as (
         and hidden.people between 1 and {{ var('minimum_people') }} - 1
     group by levels.disclosure_level, levels.profile
     qualify row_number() over (
-        order by levels.disclosure_level desc, count(*), levels.profile
+        order by levels.disclosure_level desc, count(*), levels.profile asc
     ) = 1
 ),
 

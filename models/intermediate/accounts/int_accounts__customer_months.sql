@@ -1,6 +1,6 @@
 -- one row per customer and month in which something that we publish changed: of several versions in
--- a month the last counts, and a version that changes nothing we publish (a new mail address) leaves
--- no trace; who has deleted the account keeps one row without any attribute
+-- a month the last counts, and a version that changes nothing we publish (a new mail address)
+-- leaves no trace; who has deleted the account keeps one row without any attribute
 with customers as (
     select
         customer_key,

@@ -1,4 +1,4 @@
--- one row per place (network, region, community), month or quarter: how the members' programme grows;
+-- one row per place (network, region, community), month or quarter: how the programme grows;
 -- a row shows all its counts or none (see fct_family_counts for what is hidden and why)
 with counts as (
     select

@@ -1,8 +1,13 @@
--- one row per accepted record of accounts/customers; what was delivered twice is here twice: the next
--- layer removes it, where only new records are looked at
+-- one row per accepted record of accounts/customers; what was delivered twice is here
+-- twice: the next layer removes it, where only new records are looked at
 with records as (
     select
-        payload, content_hash, segment, received_at, accepted_at, commerce_token
+        payload,
+        content_hash,
+        segment,
+        received_at,
+        accepted_at,
+        commerce_token
     from {{ source('accounts', 'customers') }}
 ),
 
@@ -17,7 +22,8 @@ typed as (
         {{ json_text('payload', 'postcode') }} as postcode,
         {{ json_text('payload', 'region') }} as region,
         {{ json_text('payload', 'dietary_preferences') }} as dietary_preferences,
-        coalesce({{ try_read(json_text('payload', 'is_deleted'), 'boolean') }}, false) as is_deleted,
+        coalesce({{ try_read(json_text('payload', 'is_deleted'), 'boolean') }}, false)
+            as is_deleted,
         {{ try_read(json_text('payload', 'birth_date'), 'date') }} as birth_date,
         {{ try_read(json_text('payload', 'registered_at'), 'timestamp') }} as registered_at,
         {{ try_read(json_text('payload', 'family_joined_at'), 'timestamp') }} as family_joined_at,

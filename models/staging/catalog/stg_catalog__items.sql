@@ -1,8 +1,13 @@
--- one row per accepted record of catalog/items; what was delivered twice is here twice: the next
--- layer removes it, where only new records are looked at
+-- one row per accepted record of catalog/items; what was delivered twice is here
+-- twice: the next layer removes it, where only new records are looked at
 with records as (
     select
-        payload, unreadable_fields, content_hash, segment, received_at, accepted_at
+        payload,
+        unreadable_fields,
+        content_hash,
+        segment,
+        received_at,
+        accepted_at
     from {{ source('catalog', 'items') }}
 ),
 
@@ -14,13 +19,22 @@ typed as (
         {{ json_text('payload', 'category') }} as category,
         {{ json_text('payload', 'tags') }} as tags,
         {{ json_text('payload', 'allergens') }} as allergens,
-        cast({{ try_read(json_text('payload', 'price_usd'), 'number') }} as numeric(18, 4)) as price_usd,
-        cast({{ try_read(json_text('payload', 'unit_cost_usd'), 'number') }} as numeric(18, 4)) as unit_cost_usd,
-        cast({{ try_read(json_text('payload', 'disposal_cost_usd', is_checked=true), 'number') }} as numeric(18, 4)) as disposal_cost_usd,
+        cast(
+            {{ try_read(json_text('payload', 'price_usd'), 'number') }} as numeric(18, 4)
+        ) as price_usd,
+        cast(
+            {{ try_read(json_text('payload', 'unit_cost_usd'), 'number') }} as numeric(18, 4)
+        ) as unit_cost_usd,
+        cast(
+            {{ try_read(json_text('payload', 'disposal_cost_usd', is_checked=true), 'number') }}
+            as numeric(18, 4)
+        ) as disposal_cost_usd,
         {{ try_read(json_text('payload', 'shelf_life_days'), 'integer') }} as shelf_life_days,
         {{ try_read(json_text('payload', 'pack_size', is_checked=true), 'integer') }} as pack_size,
-        {{ try_read(json_text('payload', 'order_lead_hours', is_checked=true), 'number') }} as order_lead_hours,
-        coalesce({{ try_read(json_text('payload', 'is_deleted'), 'boolean') }}, false) as is_deleted,
+        {{ try_read(json_text('payload', 'order_lead_hours', is_checked=true), 'number') }}
+            as order_lead_hours,
+        coalesce({{ try_read(json_text('payload', 'is_deleted'), 'boolean') }}, false)
+            as is_deleted,
         {{ try_read(json_text('payload', 'updated_at'), 'timestamp') }} as updated_at,
         content_hash,
         segment,

@@ -1,8 +1,13 @@
--- one row per accepted record of catalog/locations; what was delivered twice is here twice: the next
--- layer removes it, where only new records are looked at
+-- one row per accepted record of catalog/locations; what was delivered twice is here
+-- twice: the next layer removes it, where only new records are looked at
 with records as (
     select
-        payload, unreadable_fields, content_hash, segment, received_at, accepted_at
+        payload,
+        unreadable_fields,
+        content_hash,
+        segment,
+        received_at,
+        accepted_at
     from {{ source('catalog', 'locations') }}
 ),
 
@@ -18,9 +23,12 @@ typed as (
         {{ json_text('payload', 'restock_weekdays') }} as restock_weekdays,
         {{ try_read(json_text('payload', 'latitude'), 'number') }} as latitude,
         {{ try_read(json_text('payload', 'longitude'), 'number') }} as longitude,
-        {{ try_read(json_text('payload', 'population', is_checked=true), 'integer') }} as population,
-        {{ try_read(json_text('payload', 'capacity_units', is_checked=true), 'integer') }} as capacity_units,
-        coalesce({{ try_read(json_text('payload', 'is_deleted'), 'boolean') }}, false) as is_deleted,
+        {{ try_read(json_text('payload', 'population', is_checked=true), 'integer') }}
+            as population,
+        {{ try_read(json_text('payload', 'capacity_units', is_checked=true), 'integer') }}
+            as capacity_units,
+        coalesce({{ try_read(json_text('payload', 'is_deleted'), 'boolean') }}, false)
+            as is_deleted,
         {{ try_read(json_text('payload', 'opened_on'), 'date') }} as opened_on,
         {{ try_read(json_text('payload', 'updated_at'), 'timestamp') }} as updated_at,
         content_hash,

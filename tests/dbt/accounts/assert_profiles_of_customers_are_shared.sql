@@ -1,4 +1,5 @@
--- the whole of what dim_customers tells of a customer is told of at least `minimum_people` customers
+-- the whole of what dim_customers tells of a customer is told of at least `minimum_people`
+-- customers
 with profiles as (
     select
         customer_key,

@@ -1,0 +1,456 @@
+-- one row per thing that somebody should do something about now; an alert goes away with its cause
+with location_days as (
+    select *
+    from {{ ref('int_clock__location_days') }}
+),
+
+locations as (
+    select *
+    from {{ ref('dim_locations') }}
+),
+
+items as (
+    select *
+    from {{ ref('dim_items') }}
+),
+
+dates as (
+    select calendar_date
+    from {{ ref('int_clock__dates') }}
+),
+
+stock_days as (
+    select *
+    from {{ ref('fct_stock_days') }}
+),
+
+item_days as (
+    select *
+    from {{ ref('int_stock__item_days') }}
+),
+
+units_held as (
+    select *
+    from {{ ref('int_stock__units_held') }}
+),
+
+monitoring as (
+    select *
+    from {{ ref('ml_monitoring') }}
+),
+
+places as (
+    select
+        location_days.location_id,
+        coalesce(locations.location_name, location_days.location_id) as location_name,
+        coalesce(locations.status, 'online') as status,
+        coalesce(
+            locations.restock_weekdays, '["mon","tue","wed","thu","fri","sat","sun"]'
+        ) as restock_weekdays,
+        location_days.time_zone,
+        location_days.opens_minute,
+        location_days.closes_minute - location_days.opens_minute as open_minutes,
+        location_days.has_stock_events,
+        location_days.local_date,
+        location_days.as_of_date,
+        location_days.as_of_at,
+        {{ dbt.datediff(
+            'cast(location_days.local_date as timestamp)',
+            local_time('location_days.as_of_at', 'location_days.time_zone'),
+            'minute'
+        ) }} as minute_of_day,
+        location_days.closes_minute,
+        {{ utc_time(
+            dbt.dateadd(
+                'minute',
+                'location_days.closes_minute',
+                'cast(location_days.as_of_date + 1 as timestamp)'
+            ),
+            'location_days.time_zone'
+        ) }} as next_closing_at
+    from location_days
+    left join locations on location_days.location_id = locations.location_id
+    where
+        not coalesce(locations.is_deleted, false)
+        and coalesce(locations.status, 'online') != 'decommissioned'
+),
+
+deliveries as (
+    select
+        places.location_id,
+        min(dates.calendar_date) as delivery_date
+    from places
+    inner join dates
+        on dates.calendar_date between places.local_date and places.local_date + 7
+    where
+        -- deliveries come before opening
+        (
+            dates.calendar_date > places.local_date
+            or places.minute_of_day < places.opens_minute
+        )
+        and contains(
+            lower(places.restock_weekdays),
+            '"'
+            || case {{ dbt.datediff("cast('1900-01-01' as date)", 'dates.calendar_date', 'day') }} % 7
+                when 0 then 'mon'
+                when 1 then 'tue'
+                when 2 then 'wed'
+                when 3 then 'thu'
+                when 4 then 'fri'
+                when 5 then 'sat'
+                else 'sun'
+            end
+            || '"'
+        )
+    group by places.location_id
+),
+
+place_hours as (
+    select
+        places.*,
+        greatest(
+            least(places.closes_minute - places.minute_of_day, places.open_minutes), 0
+        ) as minutes_left_today,
+        deliveries.delivery_date
+    from places
+    left join deliveries on places.location_id = deliveries.location_id
+),
+
+-- opening hours in which the stock must do; without deliveries, as long as anybody looks ahead
+hours_to_cover as (
+    select
+        *,
+        case
+            when delivery_date = local_date then 0
+            when delivery_date is not null
+                then least(
+                    minutes_left_today + open_minutes * (delivery_date - local_date - 1),
+                    {{ var('selling_out_hours') }} * 60
+                )
+            else {{ var('selling_out_hours') }} * 60
+        end as minutes_to_cover
+    from place_hours
+),
+
+usual_sales as (
+    select
+        item_days.location_id,
+        item_days.item_id,
+        cast(sum(item_days.sold_units) as double) / nullif(
+            cast(sum(item_days.open_minutes - item_days.stocked_out_minutes) as double), 0
+        ) as units_a_minute
+    from item_days
+    inner join location_days on item_days.location_id = location_days.location_id
+    where
+        item_days.is_known
+        and item_days.item_date <= location_days.as_of_date
+        and item_days.item_date > location_days.as_of_date - {{ var('usual_sales_days') }}
+    group by item_days.location_id, item_days.item_id
+    having sum(item_days.open_minutes) > sum(item_days.stocked_out_minutes)
+),
+
+-- each pair as it is now, and what has gone since the newest day that has closed
+stock_now as (
+    select
+        stock_days.location_id,
+        stock_days.item_id,
+        coalesce(items.item_name, stock_days.item_id) as item_name,
+        hours_to_cover.location_name,
+        hours_to_cover.time_zone,
+        hours_to_cover.opens_minute,
+        hours_to_cover.closes_minute,
+        hours_to_cover.open_minutes,
+        hours_to_cover.minute_of_day,
+        hours_to_cover.minutes_left_today,
+        hours_to_cover.minutes_to_cover,
+        hours_to_cover.local_date,
+        hours_to_cover.as_of_date,
+        hours_to_cover.as_of_at,
+        greatest(cast(stock_days.closing_units as double), 0) as units,
+        case
+            when hours_to_cover.local_date > hours_to_cover.as_of_date
+                then cast(
+                    stock_days.sold_units + stock_days.discarded_units - stock_days.adjusted_units
+                    as double
+                )
+            else 0
+        end as units_gone_today,
+        greatest(coalesce(usual_sales.units_a_minute, 0), 0) as units_a_minute
+    from stock_days
+    inner join hours_to_cover
+        on
+            stock_days.location_id = hours_to_cover.location_id
+            and stock_days.stock_date = hours_to_cover.local_date
+    left join items on stock_days.item_id = items.item_id
+    left join usual_sales
+        on
+            stock_days.location_id = usual_sales.location_id
+            and stock_days.item_id = usual_sales.item_id
+    where
+        not coalesce(items.is_deleted, false)
+        and cast(stock_days.last_event_at as date)
+        > stock_days.stock_date - {{ var('active_days') }}
+),
+
+expiring_lots as (
+    select
+        stock_now.*,
+        units_held.expires_on,
+        sum(cast(units_held.units as double)) over (
+            partition by units_held.location_id, units_held.item_id
+            order by units_held.expires_on
+            rows between unbounded preceding and current row
+        ) as units_held,
+        case
+            when units_held.expires_on < stock_now.local_date then 0
+            else
+                stock_now.minutes_left_today
+                + stock_now.open_minutes * (units_held.expires_on - stock_now.local_date)
+        end as minutes_left
+    from units_held
+    inner join stock_now
+        on
+            units_held.location_id = stock_now.location_id
+            and units_held.item_id = stock_now.item_id
+            and units_held.as_of_date = stock_now.as_of_date
+    where units_held.expires_on <= stock_now.as_of_date + {{ var('expiring_days') }}
+),
+
+unsold_lots as (
+    select
+        *,
+        units_a_minute * minutes_left as usual_units,
+        -- whole units, and no more than there are
+        floor(
+            least(
+                greatest(units_held - greatest(units_gone_today, 0), 0), units
+            ) - units_a_minute * minutes_left
+            + 0.000001
+        ) as unsold_units
+    from expiring_lots
+),
+
+expiring as (
+    select
+        'expiring' as alert_kind,
+        location_id,
+        item_id,
+        unsold_units as quantity,
+        case
+            when expires_on <= as_of_date and minutes_left = 0
+                then 'Take out ' || {{ short_number('unsold_units') }} || ' x ' || item_name
+            else
+                'Lower the price of ' || {{ short_number('unsold_units') }} || ' x ' || item_name
+                || ', or move them to where they are sold'
+        end as action,
+        case
+            when expires_on <= as_of_date and minutes_left = 0
+                then
+                    {{ short_number('unsold_units') }} || ' there should be past the last day of '
+                    || 'sale, ' || cast(expires_on as varchar) || ', and no discard was reported'
+            else
+                {{ short_number('units_held') }} || ' must be sold by '
+                || cast(expires_on as varchar) || ', and usually about '
+                || {{ short_number('usual_units') }} || ' are sold until then'
+        end as reason,
+        case
+            when expires_on <= as_of_date then as_of_at
+            else {{ utc_time(
+                dbt.dateadd('minute', 'closes_minute', 'cast(expires_on as timestamp)'),
+                'time_zone'
+            ) }}
+        end as deadline_at
+    from unsold_lots
+    where unsold_units >= 1
+    qualify row_number() over (
+        partition by location_id, item_id order by expires_on
+    ) = 1
+),
+
+-- how long the stock lasts, and how many units are missing when the next delivery comes
+running_out as (
+    select
+        *,
+        units / units_a_minute as minutes_of_stock,
+        units_a_minute * minutes_to_cover - units as missing_units
+    from stock_now
+    where units_a_minute > 0
+),
+
+dated_run_outs as (
+    select
+        *,
+        case
+            when minutes_of_stock <= minutes_left_today
+                then greatest(minute_of_day, opens_minute) + minutes_of_stock
+            else
+                1440 * (1 + floor((minutes_of_stock - minutes_left_today) / open_minutes))
+                + opens_minute
+                + (minutes_of_stock - minutes_left_today)
+                - open_minutes * floor((minutes_of_stock - minutes_left_today) / open_minutes)
+        end as run_out_minute
+    from running_out
+    where minutes_of_stock < minutes_to_cover and missing_units >= {{ var('selling_out_units') }}
+),
+
+selling_out as (
+    select
+        'selling_out' as alert_kind,
+        location_id,
+        item_id,
+        units as quantity,
+        'Bring ' || {{ short_number('ceil(missing_units)') }} || ' x ' || item_name as action,
+        case
+            when units = 0 then 'Sold out'
+            else
+                {{ short_number('units') }} || ' left, enough for about '
+                || {{ short_number('minutes_of_stock / 60.0') }} || ' hours'
+        end
+        || '; usually ' || {{ short_number('units_a_minute * minutes_to_cover') }}
+        || ' are sold in the ' || {{ short_number('minutes_to_cover / 60.0') }}
+        || ' hours of opening to look after' as reason,
+        {{ utc_time(
+            dbt.dateadd(
+                'minute', 'cast(floor(run_out_minute) as integer)', 'cast(local_date as timestamp)'
+            ),
+            'time_zone'
+        ) }} as deadline_at
+    from dated_run_outs
+),
+
+newest_events as (
+    select
+        stock_days.location_id,
+        max(stock_days.last_event_at) as last_event_at
+    from stock_days
+    inner join places
+        on
+            stock_days.location_id = places.location_id
+            and stock_days.stock_date = places.local_date
+    group by stock_days.location_id
+),
+
+stale_feed as (
+    select
+        'stale_feed' as alert_kind,
+        places.location_id,
+        cast(null as varchar) as item_id,
+        cast(
+            floor(
+                {{ dbt.datediff('newest_events.last_event_at', 'places.as_of_at', 'minute') }} / 60.0
+            ) as double
+        ) as quantity,
+        'Check the connection of ' || places.location_name
+        || ': until it reports again, its stock is a guess' as action,
+        'Nothing heard for ' || {{ short_number(
+            'floor('
+            ~ dbt.datediff('newest_events.last_event_at', 'places.as_of_at', 'minute')
+            ~ ' / 60.0)'
+        ) }} || ' hours; its status is ' || places.status as reason,
+        places.next_closing_at as deadline_at
+    from newest_events
+    inner join places on newest_events.location_id = places.location_id
+    where
+        newest_events.last_event_at
+        < {{ dbt.dateadd('hour', -var('stale_feed_hours'), 'places.as_of_at') }}
+),
+
+-- of the newest day that has closed and the one that has not
+count_gaps as (
+    select
+        stock_days.location_id,
+        stock_days.item_id,
+        coalesce(items.item_name, stock_days.item_id) as item_name,
+        places.next_closing_at,
+        cast(stock_days.adjusted_units as double) as adjusted_units,
+        stock_days.stock_date
+    from stock_days
+    inner join places
+        on
+            stock_days.location_id = places.location_id
+            and stock_days.stock_date >= places.as_of_date
+            and stock_days.stock_date <= places.local_date
+    left join items on stock_days.item_id = items.item_id
+    where abs(stock_days.adjusted_units) > {{ var('count_gap_units') }}
+    qualify row_number() over (
+        partition by stock_days.location_id, stock_days.item_id
+        order by abs(stock_days.adjusted_units) desc, stock_days.stock_date desc
+    ) = 1
+),
+
+count_gap as (
+    select
+        'count_gap' as alert_kind,
+        location_id,
+        item_id,
+        adjusted_units as quantity,
+        'Count ' || item_name || ' again, and look for '
+        || case
+            when adjusted_units < 0 then 'sales, waste or theft that nobody reported'
+            else 'a delivery that nobody reported'
+        end as action,
+        'The count of ' || cast(stock_date as varchar) || ' found '
+        || {{ short_number('abs(adjusted_units)') }}
+        || case when adjusted_units < 0 then ' fewer' else ' more' end
+        || ' than there should have been' as reason,
+        next_closing_at as deadline_at
+    from count_gaps
+),
+
+newest_signals as (
+    select *
+    from monitoring
+    qualify row_number() over (
+        partition by model_name, signal order by as_of_date desc, model_version desc
+    ) = 1
+),
+
+as_of as (
+    select max(as_of_at) as as_of_at
+    from location_days
+),
+
+model_drift as (
+    select
+        'model_drift' as alert_kind,
+        cast(null as varchar) as location_id,
+        cast(null as varchar) as item_id,
+        newest_signals.value as quantity,
+        'Look at how ' || newest_signals.model_name
+        || ' scores before trusting its numbers' as action,
+        newest_signals.model_name || ': ' || newest_signals.signal || ' of the last weeks is '
+        || cast(cast(newest_signals.value as numeric(18, 3)) as varchar)
+        || ', the threshold is '
+        || cast(cast(newest_signals.threshold as numeric(18, 3)) as varchar) as reason,
+        as_of.as_of_at as deadline_at
+    from newest_signals
+    cross join as_of
+    where newest_signals.is_alarm
+),
+
+all_alerts as (
+    select * from expiring
+    union all
+    select * from selling_out
+    union all
+    select * from stale_feed
+    union all
+    select * from count_gap
+    union all
+    select * from model_drift
+),
+
+alerts as (
+    select
+        alert_kind,
+        location_id,
+        item_id,
+        cast(quantity as numeric(18, 3)) as quantity,
+        action,
+        reason,
+        deadline_at
+    from all_alerts
+)
+
+select *
+from alerts

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from landing_zone import Home, event, line, now
+
+from larder.errors import LandingError
+from loaders import erase as erase_module
+from loaders.dead_letters import dead_letters
+from loaders.erase import Erasure, erase
+from loaders.vault import open_vault
+
+GONE, STAYS = "C-000017", "C-000018"
+EMAIL, NAME, PHONE = "zoe.quiller@example.org", "Zoë Quiller-Brandt", "+1 202 555 0171"
+
+
+def customer(customer_id: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "customer_id": customer_id,
+        "full_name": f"Somebody {customer_id}",
+        "email": f"{customer_id}@example.org",
+        "phone": None,
+        "birth_date": "1980-02-03",
+        "registered_at": "2024-01-01T00:00:00Z",
+        "updated_at": "2024-01-01T00:00:00Z",
+    } | changes
+
+
+def order(number: int, customer_id: str | None) -> dict[str, Any]:
+    return {
+        "order_id": f"o{number}",
+        "line_number": 1,
+        "ordered_at": "2024-05-01T00:00:00Z",
+        "location_id": "L1",
+        "item_id": "I1",
+        "quantity": 1,
+        "unit_price_usd": 5,
+        "customer_id": customer_id,
+        "status": "picked_up",
+        "updated_at": "2024-05-01T00:00:00Z",
+    }
+
+
+def as_csv(records: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]))
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue().encode()
+
+
+def write_everything(home: Home) -> None:
+    theirs = customer(GONE, full_name=NAME, email=EMAIL, phone=PHONE)
+    home.land("accounts/customers/a.csv", as_csv([customer(STAYS), theirs]))
+    home.land(
+        "accounts/customers/b.json",
+        json.dumps([theirs | {"updated_at": "2024-02-01"}, customer("C-3")], indent=1).encode(),
+    )
+    home.land(
+        "accounts/customers/broken.ndjson",
+        line({"full_name": NAME, "email": EMAIL})
+        + f'{{"customer_id": "{GONE}", "ema'.encode()
+        + b"\n"
+        + line(customer("C-5", registered_at="never")),
+    )
+    consent = {"purpose": "targeting", "is_granted": True, "updated_at": "2024-01-01"}
+    home.land(
+        "accounts/consents/a.ndjson.gz",
+        gzip.compress(
+            line(consent | {"customer_id": GONE}) + line(consent | {"customer_id": STAYS})
+        ),
+    )
+    home.land(
+        "fridge/stock_events/a.ndjson.zst",
+        pa.compress(
+            line(event(1, customer_id=GONE)) + line(event(2, customer_id=STAYS)) + line(event(3)),
+            "zstd",
+            asbytes=True,
+        ),
+    )
+    target = home.settings.landing_folder / "orders/order_lines/a.parquet"
+    target.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([order(1, GONE), order(2, STAYS)]), target)
+    patient = {"resourceType": "Patient", "meta": {"lastUpdated": "2024-01-01T00:00:00Z"}}
+    identifier = [{"system": "urn:larder:customer", "value": GONE}]
+    home.land(
+        "clinic/patients/a.ndjson",
+        line(patient | {"id": "patient-0017", "identifier": identifier})
+        + line(patient | {"id": "patient-0018"}),
+    )
+    observation = {"meta": {"lastUpdated": "2024-01-01T00:00:00Z"}}
+    home.land(
+        "clinic/observations/a.ndjson",
+        line(observation | {"id": "ob1", "subject": {"reference": "Patient/patient-0017"}})
+        + line(observation | {"id": "ob2", "subject": {"reference": "Patient/patient-0018"}}),
+    )
+
+
+def build(home: Home, token: str) -> None:
+    with duckdb.connect(str(home.settings.build_database)) as connection:
+        connection.execute("create schema marts")
+        connection.execute(
+            "create table marts.dim_customers (customer_key varchar not null, age_group varchar)"
+        )
+        connection.execute("create table marts.fct_sales (sale_key int, customer_key varchar)")
+        connection.execute("comment on table marts.fct_sales is 'one row per sale'")
+        for key in (token, "f" * 32):
+            connection.execute("insert into marts.dim_customers values ($1, '30-39')", [key])
+            connection.execute("insert into marts.fct_sales values (1, $1)", [key])
+    generation = home.settings.generations_folder / "one" / "larder.duckdb"
+    generation.parent.mkdir(parents=True)
+    generation.write_bytes(home.settings.build_database.read_bytes())
+
+
+@pytest.fixture
+def token(home: Home) -> str:
+    write_everything(home)
+    home.load()
+    with open_vault(home.settings) as vault:
+        (token,) = vault.known_tokens(GONE, ["commerce"])
+    build(home, token)
+    return token
+
+
+def everything(home: Home) -> bytes:
+    """Return the content of all files, decompressed, but for the vault's."""
+    found = b""
+    for path in home.settings.home.rglob("*"):
+        if not path.is_file() or path.parent == home.settings.vault_folder:
+            continue
+        data = path.read_bytes()
+        found += data
+        if path.suffix == ".gz":
+            found += gzip.decompress(data)
+        elif path.suffix == ".zst":
+            with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as stream:
+                found += stream.read()
+        elif path.suffix == ".parquet":
+            found += json.dumps(
+                pq.read_table(path).to_pylist(), default=str, ensure_ascii=False
+            ).encode()
+    return found
+
+
+def test_nothing_of_the_person_is_left_and_all_others_are(home: Home, token: str) -> None:
+    report = erase(home.settings, GONE, now)
+
+    assert report.was_known
+    assert (report.traces, report.unsearchable) == ([], [])
+    assert report.tokens == 2
+    with open_vault(home.settings) as vault:
+        hashed = vault.hashes([GONE])[0]
+    left = everything(home)
+    for trace in (GONE, EMAIL, NAME, PHONE, "patient-0017", token, hashed.hex()):
+        assert trace.encode() not in left
+    assert hashed not in left
+    assert token.encode() not in (home.settings.vault_folder / "vault.sqlite").read_bytes()
+    assert home.keys("accounts/customers") == ["C-000018", "C-3"]
+    assert home.keys("accounts/consents") == [f"{STAYS}|targeting"]
+    assert home.keys("clinic/*") == ["ob2", "patient-0018"]
+    assert home.rejections("accounts/customers") == [(3, "invalid_value")]
+
+
+@pytest.mark.usefixtures("token")
+def test_events_and_orders_stay_without_the_person(home: Home) -> None:
+    erase(home.settings, GONE, now)
+
+    rows = home.query(
+        "select natural_key, commerce_token is null, payload->>'customer_id', content_hash "
+        "from records order by natural_key",
+        "fridge/stock_events",
+    )
+    assert [row[:3] for row in rows] == [
+        ("e1", True, None),
+        ("e2", False, STAYS),
+        ("e3", True, None),
+    ]
+    assert home.keys("orders/order_lines") == ["o1|1", "o2|1"]
+    (landed,) = (home.settings.landing_folder / "orders/order_lines").iterdir()
+    assert pq.read_table(landed)["customer_id"].to_pylist() == [None, STAYS]
+
+
+@pytest.mark.usefixtures("token")
+def test_the_rewritten_files_are_not_loaded_again_and_a_fresh_load_agrees(
+    home: Home, tmp_path: Path
+) -> None:
+    erase(home.settings, GONE, now)
+
+    assert home.load().files == 0
+    (home.settings.raw_folder / "_ledger.json").unlink()
+    assert home.load().files == 0
+    content = "select natural_key, content_hash from records where payload is not null order by all"
+    before = home.query(content)
+    home.settings.raw_folder.rename(tmp_path / "old")
+    home.load()
+    assert home.query(content) == before
+
+
+def test_databases_lose_the_person_but_not_the_sales(home: Home, token: str) -> None:
+    report = erase(home.settings, GONE, now)
+
+    assert (report.tables, report.table_rows) == (4, 4)
+    for file in (
+        home.settings.build_database,
+        home.settings.generations_folder / "one" / "larder.duckdb",
+    ):
+        assert token.encode() not in file.read_bytes()
+        with duckdb.connect(str(file), read_only=True) as connection:
+            sales = connection.execute("from marts.fct_sales order by all").fetchall()
+            people = connection.execute("from marts.dim_customers").fetchall()
+            comments = connection.execute("select comment from duckdb_tables()").fetchall()
+        assert sales == [(1, "f" * 32), (1, None)]
+        assert people == [("f" * 32, "30-39")]
+        assert ("one row per sale",) in comments
+
+
+@pytest.mark.usefixtures("token")
+def test_what_arrives_later_is_not_taken_and_goes_with_the_next_erasure(home: Home) -> None:
+    erase(home.settings, GONE, now)
+    late = home.land(
+        "accounts/customers/late.ndjson", line(customer(GONE)) + line(customer("C-000099"))
+    )
+    home.land("fridge/stock_events/late.ndjson", line(event(9, customer_id=GONE)))
+    home.load()
+
+    assert home.keys("accounts/customers") == ["C-000018", "C-000099", "C-3"]
+    assert GONE not in str(home.query("select payload, natural_key from records"))
+    report = erase(home.settings, GONE, now)
+    assert (report.landing_files, report.traces) == (2, [])
+    assert GONE.encode() not in late.read_bytes()
+    again = erase(home.settings, GONE, now)
+    assert (again.landing_files, again.segments, again.tables) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("step", ["commit", "_erase_from_database", "_prove"])
+def test_an_erasure_that_was_killed_can_be_run_again(
+    home: Home, token: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    done = 0
+    original = getattr(erase_module, step)
+
+    def die(*arguments: Any) -> Any:
+        nonlocal done
+        done += 1
+        if done == 3 or step == "_prove":
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erase_module, step, die)
+        for _ in range(2 if step == "commit" else 1):
+            try:
+                erase(home.settings, GONE, now)
+            except KeyboardInterrupt:
+                done = 0
+    report = erase(home.settings, GONE, now)
+    assert (report.traces, report.unsearchable) == ([], [])
+    left = everything(home)
+    for trace in (GONE, EMAIL, NAME, "patient-0017", token):
+        assert trace.encode() not in left
+    assert home.load().files == 0
+
+
+def test_short_ids_are_looked_for_in_the_fields_of_persons_only(home: Home) -> None:
+    home.land(
+        "fridge/stock_events/a.ndjson",
+        line(event(1, customer_id="7", quantity=7)) + line(event(2, customer_id="77")),
+    )
+    report = erase(home.settings, "7", now)
+
+    assert report.is_proven
+    payloads = [row[0] for row in home.query("select payload from records order by natural_key")]
+    assert [json.loads(payload).get("customer_id") for payload in payloads] == [None, "77"]
+    assert json.loads(payloads[0])["quantity"] == 7
+
+
+def test_the_same_id_in_another_domain_is_somebody_else(home: Home) -> None:
+    menu = {"event_id": "m1", "occurred_at": "2024-05-30T10:00:00Z", "location_id": "L1"}
+    home.land("menu/menu_events/a.ndjson", line(menu | {"visitor_id": GONE}))
+    erase(home.settings, GONE, now)
+
+    with open_vault(home.settings) as vault:
+        assert vault.known_tokens(GONE, ["visitor"])
+        assert vault.tokens("commerce", [GONE]) == [None]
+    assert home.query("select visitor_token is null from records") == [(False,)]
+
+
+@pytest.mark.usefixtures("token")
+def test_dead_letters_and_report_hold_nothing_of_the_person(home: Home) -> None:
+    report = erase(home.settings, GONE, now)
+
+    assert GONE not in str(report.to_dict())
+    assert isinstance(report, Erasure)
+    assert not any(GONE in letter.original for letter in dead_letters(home.settings))
+
+
+def test_an_empty_id_is_refused(home: Home) -> None:
+    with pytest.raises(LandingError, match="empty"):
+        erase(home.settings, "  ", now)
