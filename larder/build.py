@@ -163,7 +163,9 @@ def _follow(line: str, last_lines: deque[str], progress: Progress | None) -> Non
         last_lines.append(information.get("msg", ""))
     if progress and information.get("name") in FINISHED:
         data = event["data"]
-        progress(data["node_info"]["node_name"], data["index"], data.get("total") or data["num_models"])
+        progress(
+            data["node_info"]["node_name"], data["index"], data.get("total") or data["num_models"]
+        )
 
 
 def _explain(target: Path, last_lines: deque[str], settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Callable
@@ -18,8 +19,11 @@ from larder import __version__
 from larder.errors import LarderError
 from larder.lock import LockHolder, run_lock
 from larder.reporting import (
+    SHOWN_OF_DEAD_LETTERS,
     Reporter,
     print_audit,
+    print_dead_letters,
+    print_erasure,
     print_held,
     print_load,
     print_run,
@@ -29,8 +33,10 @@ from larder.settings import Settings, read_settings
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 
-output = Console()
-messages = Console(stderr=True)
+# Without a terminal (a log, a pipe) rich would take 80 columns, too few for a table of reasons.
+PLAIN_WIDTH = 132
+output = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+messages = Console(stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
 
 
 def main() -> None:
@@ -55,7 +61,7 @@ def larder(context: click.Context) -> None:
     """Turn what a fresh-food network reports into tables that people decide with."""
     if context.resilient_parsing:
         return
-    context.obj = read_settings()
+    context.obj = context.obj or read_settings()
 
 
 def _now() -> datetime:
@@ -288,3 +294,66 @@ def export(
     chosen = f" by {made.date_column}" if made.date_column and (date_from or date_to) else ""
     output.print(f"{made.rows:,} rows of {made.table}{chosen} in {made.path}", highlight=False)
     return DONE
+
+
+@larder.command("dead-letters")
+@click.option("--entity", help="Only of this <source>/<entity>.")
+@click.option("--reason", help="Only with this reason.")
+@click.option(
+    "--format",
+    "shown_as",
+    type=click.Choice(["table", "csv", "ndjson"]),
+    default="table",
+    show_default=True,
+    help="ndjson has the originals, to be mended and driven in again.",
+)
+@click.pass_obj
+def dead_letters_command(
+    settings: Settings, entity: str | None, reason: str | None, shown_as: str
+) -> int:
+    """List what could not be taken: where it stands, why, and the original."""
+    from loaders.dead_letters import dead_letters
+
+    letters = dead_letters(settings, entity, reason)
+    if shown_as == "ndjson":
+        for letter in letters:
+            click.echo(json.dumps(letter.to_dict(), ensure_ascii=False))
+    elif shown_as == "csv":
+        # Without the originals: those are whole records, often with commas, quotes and persons.
+        writer = csv.writer(sys.stdout)
+        writer.writerow(SHOWN_OF_DEAD_LETTERS)
+        writer.writerows(
+            [getattr(letter, name) for name in SHOWN_OF_DEAD_LETTERS] for letter in letters
+        )
+    else:
+        print_dead_letters(output, letters)
+    return DONE
+
+
+@larder.command("redrive")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def redrive_command(settings: Settings, file: Path) -> int:
+    """Take corrected dead letters (NDJSON) back in; the next load reads them."""
+    from loaders.dead_letters import redrive
+
+    driven = redrive(settings, file)
+    output.print(
+        f"{driven.records:,} records in {driven.files:,} new files"
+        f"{f', {driven.known:,} had been driven in before' if driven.known else ''}; "
+        "larder run takes them in.",
+        highlight=False,
+    )
+    return DONE
+
+
+@larder.command("erase")
+@click.argument("customer_id")
+@click.pass_obj
+def erase_command(settings: Settings, customer_id: str) -> int:
+    """Remove a person from everything there is, and search it all to prove that."""
+    from loaders.erase import erase
+
+    erasure = erase(settings, customer_id, _now)
+    print_erasure(output, erasure)
+    return FAILED if erasure.traces or erasure.unsearchable else DONE

@@ -23,6 +23,8 @@ def make_key(path: Path) -> bytes:
     Raises:
         KeyMismatchError: the file cannot be written or read.
     """
+    if path.exists():
+        return read_key(path)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -40,7 +42,8 @@ def make_key(path: Path) -> bytes:
             "Point LARDER_KEY_FILE at a place that you may write."
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
     return read_key(path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,19 @@ if TYPE_CHECKING:
     from larder.pipeline import RunReport
     from larder.serving.status import Status
     from loaders.audit import AuditSummary, HeldSegment
+    from loaders.dead_letters import DeadLetter
+    from loaders.erase import Erasure
     from loaders.load import LoadSummary
 
+SHOWN_OF_DEAD_LETTERS = (
+    "source",
+    "entity",
+    "source_file",
+    "line_number",
+    "reason",
+    "detail",
+    "received_at",
+)
 # Without a terminal a line is printed at most so often.
 PLAIN_SECONDS = 10.0
 
@@ -148,6 +159,43 @@ def print_held(console: Console, held: Sequence[HeldSegment]) -> None:
         table.add_row(segment.batch, segment.entity, since, segment.reason)
     console.print(table)
     console.print("To accept one all the same: larder audit --release BATCH --reason WHY.")
+
+
+def print_dead_letters(console: Console, letters: Iterable[DeadLetter]) -> None:
+    """Print dead letters without their originals, which may hold persons."""
+    table = Table(box=None)
+    for column in ("entity", "file", "line", "reason", "detail"):
+        table.add_column(column, overflow="fold", justify="right" if column == "line" else "left")
+    for letter in letters:
+        table.add_row(
+            f"{letter.source}/{letter.entity}",
+            letter.source_file,
+            str(letter.line_number),
+            letter.reason,
+            letter.detail,
+        )
+    console.print(table if table.row_count else "There are no dead letters.")
+
+
+def print_erasure(console: Console, erasure: Erasure) -> None:
+    """Print what an erasure did and what the search for traces found."""
+    if not erasure.was_known:
+        console.print("Nobody of that id was known; should one arrive, it will not be kept.")
+    console.print(
+        f"{erasure.records_removed:,} records removed, {erasure.records_kept_without_person:,} "
+        f"kept without the person, in {erasure.landing_files:,} landing files and "
+        f"{erasure.segments:,} segments; {erasure.table_rows:,} rows of {erasure.tables:,} tables.",
+        highlight=False,
+    )
+    for trace in erasure.traces:
+        console.print(f"[red]trace left:[/red] {trace}", highlight=False, soft_wrap=True)
+    for file in erasure.unsearchable:
+        console.print(f"[red]not searchable:[/red] {file}", highlight=False, soft_wrap=True)
+    if not erasure.traces and not erasure.unsearchable:
+        console.print(
+            f"Proved by searching {erasure.searched_files:,} files: no trace is left.",
+            highlight=False,
+        )
 
 
 def print_status(console: Console, status: Status) -> None:

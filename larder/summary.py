@@ -32,7 +32,7 @@ RISKS = """
 select
     dim_locations.location_name,
     dim_items.item_name,
-    round(risks.waste_probability * 100) || ' %' as chance,
+    cast(round(risks.waste_probability * 100) as integer) || ' %' as chance,
     round(risks.expected_wasted_units, 1) as units,
     'by ' || strftime(risks.as_of_date + cast(risks.horizon_days as integer), '%a %d %b') as within,
     risks.reasons
@@ -181,9 +181,10 @@ def _orders(connection: duckdb.DuckDBPyConnection) -> Section:
             (place, day, items, int(units or 0), f"{float(cost or 0):,.2f}")
             for place, day, items, units, cost in rows[:SHOWN_ORDERS]
         ],
-        f"{len(rows)} places, {total_units:,.0f} units in all; waste and lost sales of this plan "
-        f"are expected to cost {total_cost:,.2f} USD. Each item: larder query "
-        '"select * from rpt_order_plan".',
+        f"{len(rows)} places, {total_units:,.0f} units in all, beside what is still held. Expected "
+        f"cost {total_cost:,.2f} USD: missed sales at their margin, and what is left over at the "
+        "next delivery as if it were thrown away, though some of it will still be sold. Each "
+        'item: larder query "select * from rpt_order_plan".',
     )
 
 

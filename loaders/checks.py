@@ -61,6 +61,7 @@ def _text(field: Field) -> str:
 
 def typed(field: Field, text: str) -> str:
     """Give the typed value of a text, null where it cannot be read."""
+    json = f"json({text})::varchar"  # without insignificant blanks
     match field.type:
         case "timestamp":
             # Some sources write dates with en dashes. Text without an offset is UTC, which the
@@ -78,9 +79,9 @@ def typed(field: Field, text: str) -> str:
         case "boolean":
             return f"try_cast({text} as boolean)"
         case "list":
-            return f"case when json_valid({text}) and {text} like '[%' then {text} end"
+            return f"case when json_valid({text}) and {text}[1] = '[' then {json} end"
         case "object":
-            return f"case when json_valid({text}) and {text}[1] in ('[', '{{') then {text} end"
+            return f"case when json_valid({text}) and {text}[1] in ('[', '{{') then {json} end"
         case "text":
             return text
 

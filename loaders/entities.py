@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import yaml
 
@@ -61,8 +61,8 @@ class Entity:
 
 def _read_field(name: str, description: str | dict[str, object]) -> Field:
     mapping = {"type": description} if isinstance(description, str) else dict(description)
-    sources = (name, *mapping.pop("from", ()))  # type: ignore[misc]
-    accepted = tuple(mapping.pop("accepted", ()))  # type: ignore[arg-type,var-annotated]
+    sources = (name, *cast(list[str], mapping.pop("from", [])))
+    accepted = tuple(cast(list[str], mapping.pop("accepted", [])))
     return Field(name=name, sources=sources, accepted=accepted, **mapping)  # type: ignore[arg-type]
 
 

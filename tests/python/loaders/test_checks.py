@@ -129,7 +129,7 @@ def test_other_values_are_other_content(home: Home, changes: dict[str, Any]) -> 
 
 
 def test_a_bad_optional_value_is_named_and_does_not_reject(home: Home) -> None:
-    bad = {
+    bad: dict[str, Any] = {
         "expires_on": "soon",
         "unit_price_usd": -1,
         "is_promoted": "perhaps",

@@ -190,7 +190,7 @@ def test_events_and_orders_stay_without_the_person(home: Home) -> None:
 
 
 @pytest.mark.usefixtures("token")
-def test_the_rewritten_files_are_not_loaded_again_and_a_fresh_load_agrees(
+def test_rewritten_files_are_not_loaded_again_and_a_fresh_load_agrees(
     home: Home, tmp_path: Path
 ) -> None:
     erase(home.settings, GONE, now)

@@ -1,0 +1,207 @@
+"""The command line as a user meets it: real processes, exit codes, no tracebacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from larder.cli import DONE, FAILED, WRONG_USE, larder
+from larder.settings import Settings
+
+PROGRAM = Path(sys.executable).with_name("larder")
+
+ITEM = {
+    "item_id": "soup",
+    "item_name": "Lentil soup",
+    "category": "hot meals",
+    "price_usd": 6,
+    "unit_cost_usd": 2,
+    "shelf_life_days": 3,
+    "updated_at": "2026-01-01",
+}
+LOCATION = {
+    "location_id": "lobby",
+    "location_name": "Lobby",
+    "kind": "fridge",
+    "latitude": 52.5,
+    "longitude": 13.4,
+    "region": "north",
+    "time_zone": "Europe/Berlin",
+    "updated_at": "2026-01-01",
+}
+
+
+def run_larder(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the program in a folder that has nothing to do with the project."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LARDER_")}
+    home.parent.mkdir(parents=True, exist_ok=True)
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        cwd=home.parent,
+        env=kept
+        | {"LARDER_HOME": str(home), "LARDER_KEY_FILE": str(home.with_name("key"))}
+        | variables,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def write_records(home: Path, entity: str, name: str, records: list[dict[str, object]]) -> None:
+    """Land records as NDJSON."""
+    path = home / "landing" / entity / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+
+
+def stock_events(days: int) -> list[dict[str, object]]:
+    """Ten soups a day, six of them taken, in one fridge."""
+    events: list[dict[str, object]] = []
+    for day in range(1, days + 1):
+        common = {"location_id": "lobby", "item_id": "soup"}
+        events.append(
+            common
+            | {
+                "event_id": f"r{day}",
+                "occurred_at": f"2026-02-{day:02}T05:00:00Z",
+                "kind": "restocked",
+                "quantity": 10,
+                "expires_on": f"2026-02-{day + 2:02}",
+            }
+        )
+        events += [
+            common
+            | {
+                "event_id": f"t{day}-{hour}",
+                "occurred_at": f"2026-02-{day:02}T{hour:02}:00:00Z",
+                "kind": "taken",
+                "quantity": 1,
+                "customer_id": f"guest-{hour}",
+            }
+            for hour in range(9, 15)
+        ]
+    return events
+
+
+@pytest.fixture(scope="module")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse of three hand-written files, run once."""
+    home = tmp_path_factory.mktemp("own") / "warehouse"
+    write_records(home, "catalog/items", "items.ndjson", [ITEM])
+    write_records(home, "catalog/locations", "locations.ndjson", [LOCATION])
+    write_records(home, "fridge/stock_events", "february.ndjson", stock_events(14))
+    write_records(home, "fridge/stock_events", "bad.ndjson", [{"event_id": "x", "kind": "eaten"}])
+    finished = run_larder(home, "run")
+    assert finished.returncode == DONE, finished.stdout + finished.stderr
+    assert "What may be wasted" in finished.stdout
+    assert "What to order" in finished.stdout
+    assert "missing_field" in finished.stdout
+    return home
+
+
+def ask(home: Path, *arguments: str) -> Result:
+    """Run a reading command in this process."""
+    settings = Settings(home=home, key_file=home.with_name("key"))
+    return CliRunner().invoke(larder, arguments, obj=settings, env={"LARDER_HOME": str(home)})
+
+
+def test_own_files_become_facts(own_home: Path) -> None:
+    answer = ask(
+        own_home,
+        "query",
+        "select sum(restocked_units), sum(sold_units) from fct_stock_days",
+        "--format",
+        "csv",
+    )
+    assert answer.output.splitlines()[1] == "140.000,84.000"
+
+
+def test_a_second_run_says_what_it_skipped(own_home: Path) -> None:
+    finished = run_larder(own_home, "run")
+    assert finished.returncode == DONE, finished.stderr
+    assert "skipped load: nothing new" in finished.stdout
+    assert "skipped audit" in finished.stdout
+    assert "skipped build, test and publish" in finished.stdout
+
+
+def test_a_held_batch_stays_out_until_it_is_released(own_home: Path) -> None:
+    unknown = [
+        event | {"event_id": f"u{number}", "item_id": "nobody-knows-it"}
+        for number, event in enumerate(stock_events(14) * 3)
+    ]
+    write_records(own_home, "fridge/stock_events", "unknown-items.ndjson", unknown)
+    assert run_larder(own_home, "load").returncode == DONE
+    audited = run_larder(own_home, "audit")
+    assert audited.returncode == FAILED, audited.stdout + audited.stderr
+    assert "held:" in audited.stdout
+    released = run_larder(
+        own_home, "audit", "--release", "fridge/stock_events", "--reason", "a new item"
+    )
+    assert released.returncode == DONE, released.stderr
+    finished = run_larder(own_home, "run")
+    assert finished.returncode == DONE, finished.stdout + finished.stderr
+    days = ask(own_home, "query", "select count(*) from fct_stock_days", "--format", "csv")
+    assert days.output.splitlines()[1] == "28"
+
+
+def test_dead_letters_can_be_mended(own_home: Path, tmp_path: Path) -> None:
+    listed = ask(own_home, "dead-letters", "--format", "ndjson")
+    (letter,) = [json.loads(line) for line in listed.output.splitlines()]
+    assert letter["reason"] == "missing_field"
+    letter["corrected"] = stock_events(1)[0] | {"event_id": "x"}
+    file = tmp_path / "mended.ndjson"
+    file.write_text(json.dumps(letter) + "\n", encoding="utf-8")
+    assert ask(own_home, "redrive", str(file)).exit_code == DONE
+    loaded = run_larder(own_home, "load")
+    assert "fridge/stock_events" in loaded.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        pytest.param(["fly"], WRONG_USE, "No such command", id="unknown command"),
+        pytest.param(["query"], WRONG_USE, "--analysis", id="no query"),
+        pytest.param(["load"], FAILED, "is not a folder", id="no landing zone"),
+        pytest.param(["query", "select 1"], FAILED, "nothing is published yet", id="no marts"),
+        pytest.param(["sample", "--days", "0"], FAILED, "days", id="bad option"),
+    ],
+)
+def test_mistakes_are_sentences(
+    tmp_path: Path, arguments: list[str], exit_code: int, words: str
+) -> None:
+    finished = run_larder(tmp_path / "warehouse", *arguments)
+    assert finished.returncode == exit_code
+    assert words in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_a_bad_setting_is_named_without_its_value(tmp_path: Path) -> None:
+    finished = run_larder(tmp_path / "warehouse", "status", LARDER_AS_OF="the day before")
+    assert finished.returncode == FAILED
+    assert "LARDER_AS_OF" in finished.stderr
+    assert "the day before" not in finished.stderr
+
+
+def test_status_for_programs(built_home: Settings) -> None:
+    answer = json.loads(ask(built_home.home, "status", "--json").output)
+    assert answer["published"]["tables"]
+    assert answer["landing"]["files_not_loaded"] == 0
+
+
+def test_export_by_day(built_home: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "days.csv"
+    answer = ask(
+        built_home.home,
+        *("export", "fct_stock_days", "--from", "2019-04-30", "--to", "2019-04-30"),
+        *("--output", str(file)),
+    )
+    assert answer.exit_code == DONE, answer.output
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert len(lines) > 1
+    assert all("2019-04-30" in line for line in lines[1:])
