@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run(undisturbed)
         duration = time.monotonic() - started
         print(f"an undisturbed run takes {duration:.0f} s")
-        generator = random.Random(options.seed)  # noqa: S311
+        generator = random.Random(options.seed)
         for number in range(options.kills):
             moment = duration * (number + generator.random()) / options.kills
             killed = copy_home(start, Path(folder) / "killed")

@@ -139,7 +139,9 @@ def fingerprint(settings: Settings, segments: Iterator[Path]) -> str:
     """Return what a build depends on as one hash: segments, verdicts, project, as-of moment."""
     digest = sha256()
     for segment in sorted(segments):
-        digest.update(f"{segment.name}\n".encode())
+        # An erasure rewrites a segment under its name.
+        status = segment.stat()
+        digest.update(f"{segment.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     for verdict in sorted((settings.audit_folder / "verdicts").glob("*.parquet")):
         digest.update(f"{verdict.name}\n".encode())
     for part in PROJECT_PARTS:

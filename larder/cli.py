@@ -356,4 +356,4 @@ def erase_command(settings: Settings, customer_id: str) -> int:
 
     erasure = erase(settings, customer_id, _now)
     print_erasure(output, erasure)
-    return FAILED if erasure.traces or erasure.unsearchable else DONE
+    return DONE if erasure.is_proven else FAILED

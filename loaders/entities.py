@@ -63,7 +63,7 @@ def _read_field(name: str, description: str | dict[str, object]) -> Field:
     mapping = {"type": description} if isinstance(description, str) else dict(description)
     sources = (name, *cast(list[str], mapping.pop("from", [])))
     accepted = tuple(cast(list[str], mapping.pop("accepted", [])))
-    return Field(name=name, sources=sources, accepted=accepted, **mapping)  # type: ignore[arg-type]
+    return Field(name=name, sources=sources, accepted=accepted, **mapping)
 
 
 @cache

@@ -164,6 +164,7 @@ def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> 
             for domain, ids in person.ids.items():
                 vault.forget(domain, ids)
             vault.write_plan(customer_id, None)
+            vault.scrub()
             forgotten = [text.encode() for text in [*person.tokens, *person.values]]
             for file in settings.vault_folder.iterdir():
                 report.searched_files += 1

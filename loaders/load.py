@@ -89,7 +89,7 @@ def load(
         sweep_asides(raw)
         with open_vault(settings) as vault, open_memory(settings) as connection:
             create_functions(connection, vault)
-            _load_pending(settings, ledger, connection, pending, summary, now, progress)
+            _load_pending(settings, ledger, connection, vault, pending, summary, now, progress)
     ledger.read().write_cache()
     return summary
 
@@ -113,6 +113,7 @@ def _load_pending(
     settings: Settings,
     ledger: Ledger,
     connection: duckdb.DuckDBPyConnection,
+    vault: Vault,
     pending: list[LandingFile],
     summary: LoadSummary,
     now: Callable[[], datetime],
@@ -125,7 +126,7 @@ def _load_pending(
             # Another loader may have been here while we waited.
             ledger.read()
             files = [file for file in group if not ledger.knows(file)]
-            results = _write_segments(connection, settings.raw_folder, ledger, files, now)
+            results = _write_segments(connection, vault, settings.raw_folder, ledger, files, now)
             for done, counts in enumerate(results, start=1):
                 if counts is None:
                     entity_load.waiting += 1
@@ -141,6 +142,7 @@ def _load_pending(
 
 def _write_segments(
     connection: duckdb.DuckDBPyConnection,
+    vault: Vault,
     raw: Path,
     ledger: Ledger,
     files: list[LandingFile],
@@ -148,7 +150,7 @@ def _write_segments(
 ) -> Iterable[SegmentCounts | Origin | None]:
     def write(file: LandingFile) -> SegmentCounts | Origin | None:
         with connection.cursor() as cursor:
-            return write_segment(cursor, file, raw, ledger.origins(file.relative), now)
+            return write_segment(cursor, file, raw, ledger.origins(file.relative), now, vault.sync)
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         yield from pool.map(write, files)
@@ -161,6 +163,7 @@ def _entity_path(file: LandingFile) -> str:
 def create_functions(connection: duckdb.DuckDBPyConnection, vault: Vault) -> None:
     """Give a connection what the SQL of `loaders.checks` needs."""
     connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")  # it would write into ours
     # Lines come back in the order of the file: their position is their line number.
     connection.execute("set preserve_insertion_order = true")
     connection.create_function("nesting_depth", _nesting_depth, ["VARCHAR"], "BIGINT")

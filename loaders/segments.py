@@ -186,17 +186,19 @@ def write_segment(
     raw: Path,
     known: list[Origin],
     now: Callable[[], datetime],
+    before_commit: Callable[[], None],
 ) -> SegmentCounts | Origin | None:
     """Make the segment of a landing file; one rename commits it.
 
-    `known` are the contents that this path had before. Returns null when the file is still being
+    `known` are the contents that this path had before; `before_commit` makes durable what the
+    segment refers to. Returns null when the file is still being
     written, and its origin when it was only touched: the content is known.
 
     Raises:
         LandingError: the file may not be read.
     """
     try:
-        return _write_segment(connection, file, raw, known, now)
+        return _write_segment(connection, file, raw, known, now, before_commit)
     except FileNotFoundError:
         if file.path.exists():
             raise
@@ -216,6 +218,7 @@ def _write_segment(
     raw: Path,
     known: list[Origin],
     now: Callable[[], datetime],
+    before_commit: Callable[[], None],
 ) -> SegmentCounts | Origin | None:
     if is_still_written(file):
         return None
@@ -239,6 +242,7 @@ def _write_segment(
             return None
         counts = _count(connection, aside / "segment")
         folder = segment_folder(raw, entity.path if entity else UNKNOWN, loaded_at)
+        before_commit()
         commit(aside / "segment", folder / segment_name(origin))
         return counts
     finally:

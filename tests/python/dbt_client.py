@@ -44,6 +44,7 @@ class Dbt:
         target: str = "dev",
         target_path: Path | None = None,
         is_parsed: bool = True,
+        project: Path = PROJECT_ROOT,
         **environment: str,
     ) -> DbtResult:
         """Run one command with `LARDER_HOME` = home and wait for its end.
@@ -64,7 +65,7 @@ class Dbt:
         request = {
             "arguments": [
                 *arguments,
-                *("--project-dir", str(PROJECT_ROOT)),
+                *("--project-dir", str(project)),
                 *("--profiles-dir", str(PROJECT_ROOT / "profiles")),
                 *("--target", target, "--target-path", str(target_path)),
                 *("--log-path", str(home / "logs" / "dbt")),

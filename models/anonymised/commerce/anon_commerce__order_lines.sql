@@ -33,7 +33,7 @@ new_copies as (
     from new_records
     qualify row_number() over (
         partition by order_id, line_number, updated_at, content_hash
-        order by received_at, segment, accepted_at
+        order by accepted_at, segment
     ) = 1
 ),
 

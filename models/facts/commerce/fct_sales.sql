@@ -6,18 +6,14 @@
     post_hook="delete from {{ this }} where quantity = 0"
 ) }}
 
-with movements as (
-    select *
-    from {{ ref('int_stock__movements') }}
-    where kind in ('taken', 'put_back')
-),
-
-order_lines as (
-    select *
-    from {{ ref('int_commerce__order_lines') }}
-),
-
-reporting_locations as (
+-- a look at the versions saves a look at all movements
+{% set has_new_versions = is_incremental()
+    and last_accepted(ref('int_catalog__item_versions')) > last_accepted(this) -%}
+{% set promoted_items = ref('int_catalog__promoted_items') -%}
+{% set has_new_promotions = is_incremental()
+    and last_accepted(promoted_items) > last_accepted(this) -%}
+-- each step imports the movements for itself: DuckDB copies what is used twice
+with reporting_locations as (
     select *
     from {{ ref('int_commerce__reporting_locations') }}
 ),
@@ -27,12 +23,12 @@ item_versions as (
     from {{ ref('int_catalog__item_versions') }}
 ),
 
-promoted_items as (
+promoted_times as (
     select *
-    from {{ ref('int_catalog__promoted_items') }}
+    from {{ ref('int_catalog__promoted_times') }}
 ),
 
-{% if is_incremental() -%}
+{% if has_new_versions or has_new_promotions -%}
 -- times in which a price, a cost or a promotion is not what it was
 changed_times as (
     select
@@ -48,54 +44,67 @@ changed_times as (
         starts_at,
         ends_at,
         accepted_at
-    from promoted_items
+    from {{ promoted_items }}
     where accepted_at > {{ last_accepted(this) }}
 ),
 
-touches as (
-    select
-        basket_key as part_of,
-        item_id,
-        accepted_at
-    from movements
-    where accepted_at > {{ last_accepted(this) }}
-    union all
+repriced as (
     select
         movements.basket_key as part_of,
         movements.item_id,
         changed_times.accepted_at
-    from movements
+    from {{ ref('int_stock__movements') }} as movements
     inner join changed_times
         on
             movements.item_id = changed_times.item_id
             and movements.occurred_at >= changed_times.starts_at
             and movements.occurred_at <= changed_times.ends_at
+    where movements.kind in ('taken', 'put_back')
+    union all
+    select
+        order_lines.order_line_key as part_of,
+        order_lines.item_id,
+        changed_times.accepted_at
+    from {{ ref('int_commerce__order_lines') }} as order_lines
+    inner join changed_times
+        on
+            order_lines.item_id = changed_times.item_id
+            and order_lines.picked_up_at >= changed_times.starts_at
+            and order_lines.picked_up_at <= changed_times.ends_at
+),
+{%- endif %}
+
+{% if is_incremental() -%}
+touches as (
+    select
+        basket_key as part_of,
+        item_id,
+        accepted_at
+    from {{ ref('int_stock__movements') }}
+    where kind in ('taken', 'put_back') and accepted_at > {{ last_accepted(this) }}
     union all
     select
         order_line_key as part_of,
         item_id,
         accepted_at
-    from order_lines
+    from {{ ref('int_commerce__order_lines') }}
     where accepted_at > {{ last_accepted(this) }}
     union all
     select
         order_lines.order_line_key as part_of,
         order_lines.item_id,
         reporting_locations.changed_at as accepted_at
-    from order_lines
+    from {{ ref('int_commerce__order_lines') }} as order_lines
     inner join reporting_locations on order_lines.location_id = reporting_locations.location_id
     where reporting_locations.changed_at > {{ last_accepted(this) }}
+    {% if has_new_versions or has_new_promotions -%}
     union all
     select
-        order_lines.order_line_key as part_of,
-        order_lines.item_id,
-        changed_times.accepted_at
-    from order_lines
-    inner join changed_times
-        on
-            order_lines.item_id = changed_times.item_id
-            and order_lines.picked_up_at >= changed_times.starts_at
-            and order_lines.picked_up_at <= changed_times.ends_at
+        part_of,
+        item_id,
+        accepted_at
+    from repriced
+    {%- endif %}
 ),
 
 touched as (
@@ -111,9 +120,9 @@ touched as (
 -- order lines of a place that reports stock are seen a second time as what was taken there
 parts as (
     select
-        md5('stock|' || movements.basket_key || '|' || movements.item_id) as sale_key,
-        movements.basket_key,
-        movements.event_id as part_key,
+        'stock' as part_source,
+        movements.basket_key as part_of,
+        cast(null as varchar) as order_id,
         movements.location_id,
         movements.item_id,
         movements.customer_key,
@@ -136,19 +145,17 @@ parts as (
         {%- else -%}
         movements.accepted_at
         {%- endif %}
-    from movements
+    from {{ ref('int_stock__movements') }} as movements
     {% if is_incremental() -%}
     inner join touched
         on movements.basket_key = touched.part_of and movements.item_id = touched.item_id
     {%- endif %}
+    where movements.kind in ('taken', 'put_back')
     union all
     select
-        md5('order|' || order_lines.order_line_key) as sale_key,
-        md5(
-            cast(length(order_lines.location_id) as varchar) || '|' || order_lines.location_id
-            || '|o' || order_lines.order_id
-        ) as basket_key,
-        order_lines.order_line_key as part_key,
+        'order' as part_source,
+        order_lines.order_line_key as part_of,
+        order_lines.order_id,
         order_lines.location_id,
         order_lines.item_id,
         order_lines.customer_key,
@@ -172,7 +179,7 @@ parts as (
         {%- else -%}
         order_lines.accepted_at
         {%- endif %}
-    from order_lines
+    from {{ ref('int_commerce__order_lines') }} as order_lines
     inner join reporting_locations on order_lines.location_id = reporting_locations.location_id
     {% if is_incremental() -%}
     inner join touched
@@ -182,91 +189,113 @@ parts as (
     {%- endif %}
 ),
 
--- where the place did not say, the catalogue knows what was promoted
-promoted_sales as (
-    select distinct parts.sale_key
-    from parts
-    inner join promoted_items
-        on
-            parts.item_id = promoted_items.item_id
-            and parts.sold_at >= promoted_items.starts_at
-            and parts.sold_at < promoted_items.ends_at
-            and parts.location_id
-            = coalesce(promoted_items.location_id, parts.location_id)
-    where promoted_items.is_in_force and parts.is_promoted is null and parts.taken_units > 0
-),
-
+-- where the place did not say, the catalogue knows what was promoted, everywhere or there
 priced as (
     select
-        parts.sale_key,
-        parts.basket_key,
+        parts.part_source,
+        parts.part_of,
+        parts.order_id,
         parts.location_id,
         parts.item_id,
-        parts.customer_key,
+        case when parts.is_current then parts.customer_key end as customer_key,
         parts.channel,
         parts.taken_units,
         parts.returned_units,
         parts.unit_price_usd,
         coalesce(parts.unit_price_usd, item_versions.price_usd) as price_usd,
         item_versions.unit_cost_usd,
-        parts.is_promoted,
-        parts.is_current,
+        case
+            when parts.taken_units = 0 then 0
+            when
+                coalesce(
+                    parts.is_promoted,
+                    everywhere.item_id is not null or there.item_id is not null
+                )
+                then 1
+            else 0
+        end as is_promoted,
+        case when parts.is_current then parts.sale_date end as current_sale_date,
+        case when parts.is_current then parts.sold_at end as current_sold_at,
         parts.sale_date,
         parts.sold_at,
-        greatest(
-            parts.accepted_at, coalesce(item_versions.accepted_at, parts.accepted_at)
-        ) as accepted_at
+        parts.accepted_at
     from parts
     left join item_versions
         on
             parts.item_id = item_versions.item_id
             and parts.sold_at >= item_versions.valid_from
             and parts.sold_at < item_versions.valid_to
+    left join promoted_times as everywhere
+        on
+            parts.item_id = everywhere.item_id
+            and parts.sold_at >= everywhere.starts_at
+            and parts.sold_at < everywhere.ends_at
+            and everywhere.location_id is null
+    left join promoted_times as there
+        on
+            parts.item_id = there.item_id
+            and parts.location_id = there.location_id
+            and parts.sold_at >= there.starts_at
+            and parts.sold_at < there.ends_at
 ),
 
+-- what is asked about a net is asked here with max(): DuckDB 2.0.0 compares a sum() wrongly after a
+-- left join to what it can prove to be empty
 netted as (
     select
-        sale_key,
-        min(basket_key) as basket_key,
-        min(location_id) as location_id,
-        min(item_id) as item_id,
-        max(case when is_current then customer_key end) as customer_key,
-        min(channel) as channel,
+        part_source,
+        part_of,
+        location_id,
+        item_id,
+        channel,
+        min(order_id) as order_id,
+        max(customer_key) as customer_key,
         sum(taken_units - returned_units) as quantity,
         sum(taken_units) as taken_units,
         sum(taken_units * price_usd) as taken_usd,
         sum(case when unit_price_usd is null then returned_units else 0 end)
             as unpriced_returned_units,
-        sum(returned_units * unit_price_usd) as priced_returned_usd,
+        sum(case when unit_price_usd is null then 0 else returned_units * unit_price_usd end)
+            as priced_returned_usd,
         sum(case when unit_price_usd is null then returned_units * price_usd else 0 end)
             as list_returned_usd,
-        sum(case when price_usd is null then 1 else 0 end) as unpriced_parts,
         sum((taken_units - returned_units) * unit_cost_usd) as cost_usd,
-        max(case when is_promoted and taken_units > 0 then 1 else 0 end) as promoted_parts,
-        coalesce(min(case when is_current then sale_date end), min(sale_date)) as sale_date,
-        coalesce(min(case when is_current then sold_at end), min(sold_at)) as sold_at,
+        max(case when taken_units > 0 then 1 else 0 end) as has_taken,
+        max(case when price_usd is null and taken_units + returned_units > 0 then 1 else 0 end)
+            as has_unpriced,
+        max(is_promoted) as is_promoted,
+        coalesce(min(current_sale_date), min(sale_date)) as sale_date,
+        coalesce(min(current_sold_at), min(sold_at)) as sold_at,
         max(accepted_at) as accepted_at
     from priced
-    group by sale_key
+    group by part_source, part_of, location_id, item_id, channel
 ),
 
 -- what is put back without a price is worth what was paid for it in this basket
 valued as (
     select
-        sale_key,
-        basket_key,
+        case
+            when part_source = 'stock' then md5('stock|' || part_of || '|' || item_id)
+            else md5('order|' || part_of)
+        end as sale_key,
         location_id,
         item_id,
         customer_key,
+        case
+            when part_source = 'stock' then part_of
+            else md5(
+                cast(length(location_id) as varchar) || '|' || location_id || '|o' || order_id
+            )
+        end as basket_key,
         channel,
         quantity,
         case
-            when unpriced_parts = 0
+            when has_unpriced = 0
                 then cast(
                     taken_usd
-                    - coalesce(priced_returned_usd, 0)
+                    - priced_returned_usd
                     - case
-                        when taken_units > 0 and unpriced_returned_units > 0
+                        when has_taken = 1
                             then cast(unpriced_returned_units as double)
                                 * cast(taken_usd as double) / cast(taken_units as double)
                         else list_returned_usd
@@ -275,7 +304,7 @@ valued as (
                 )
         end as amount_usd,
         cost_usd,
-        promoted_parts,
+        is_promoted = 1 as is_promoted,
         sale_date,
         sold_at,
         accepted_at
@@ -284,21 +313,20 @@ valued as (
 
 sales as (
     select
-        valued.sale_key,
-        valued.location_id,
-        valued.item_id,
-        valued.customer_key,
-        valued.basket_key,
-        valued.channel,
-        cast(valued.quantity as numeric(18, 3)) as quantity,
-        valued.amount_usd,
-        cast(valued.amount_usd - valued.cost_usd as numeric(18, 4)) as margin_usd,
-        valued.promoted_parts = 1 or promoted_sales.sale_key is not null as is_promoted,
-        valued.sale_date,
-        valued.sold_at,
-        valued.accepted_at
+        sale_key,
+        location_id,
+        item_id,
+        customer_key,
+        basket_key,
+        channel,
+        cast(quantity as numeric(18, 3)) as quantity,
+        amount_usd,
+        cast(amount_usd - cost_usd as numeric(18, 4)) as margin_usd,
+        is_promoted,
+        sale_date,
+        sold_at,
+        accepted_at
     from valued
-    left join promoted_sales on valued.sale_key = promoted_sales.sale_key
 )
 
 select *

@@ -5,45 +5,55 @@
     post_hook="delete from {{ this }} where quantity = 0"
 ) }}
 
-with movements as (
-    select *
-    from {{ ref('int_stock__movements') }}
-),
-
-item_versions as (
+-- a look at the versions saves a look at all movements
+{% set has_new_versions = is_incremental()
+    and last_accepted(ref('int_catalog__item_versions')) > last_accepted(this) -%}
+-- each step imports the movements for itself: DuckDB copies what is used twice
+with item_versions as (
     select *
     from {{ ref('int_catalog__item_versions') }}
 ),
 
-touched as (
+new_waste as (
     select *
-    from movements
-    {% if is_incremental() -%}
-    where kind = 'discarded' and accepted_at > {{ last_accepted(this) }}
-    union all
+    from {{ ref('int_stock__movements') }}
+    where
+        kind = 'discarded'
+        {% if is_incremental() -%}
+        and accepted_at > {{ last_accepted(this) }}
+        {%- endif %}
+),
+
+{% if has_new_versions -%}
+revalued_waste as (
     select movements.*
-    from movements
+    from {{ ref('int_stock__movements') }} as movements
+    inner join item_versions
+        on
+            movements.item_id = item_versions.item_id
+            and movements.occurred_at >= item_versions.valid_from
+            and movements.occurred_at < item_versions.valid_to
     where
         movements.kind = 'discarded'
         and movements.accepted_at <= {{ last_accepted(this) }}
-        and exists (
-            select 1
-            from item_versions
-            where
-                movements.item_id = item_versions.item_id
-                and movements.occurred_at >= item_versions.valid_from
-                and movements.occurred_at < item_versions.valid_to
-                and item_versions.accepted_at > {{ last_accepted(this) }}
-        )
-    {%- else -%}
-    where kind = 'discarded'
-    {%- endif %}
+        and item_versions.accepted_at > {{ last_accepted(this) }}
 ),
+
+touched as (
+    select * from new_waste
+    union all
+    select * from revalued_waste
+),
+{%- else -%}
+touched as (
+    select * from new_waste
+),
+{%- endif %}
 
 -- a copy that lost stands for its event only where the winner is not waste
 still_waste as (
     select event_id
-    from movements
+    from {{ ref('int_stock__movements') }}
     where
         is_current
         and kind = 'discarded'

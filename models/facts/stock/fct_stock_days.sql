@@ -7,12 +7,8 @@
     post_hook="delete from {{ this }} where last_event_at is null"
 ) }}
 
-with movements as (
-    select *
-    from {{ ref('int_stock__movements') }}
-),
-
-location_days as (
+-- each step imports the movements for itself: DuckDB copies what is used twice
+with location_days as (
     select *
     from {{ ref('int_clock__location_days') }}
 ),
@@ -23,23 +19,13 @@ dates as (
 ),
 
 {% if is_incremental() -%}
-known_days as (
-    select
-        location_id,
-        item_id,
-        closing_units,
-        stock_date,
-        last_event_at
-    from {{ this }}
-),
-
 -- the newest days, of which every known pair has the last one: it was not over
 newest_days as (
     select
         location_id,
         item_id,
         stock_date
-    from known_days
+    from {{ this }}
     where stock_date >= {{ newest_date(this, 'stock_date') }} - 3
 ),
 
@@ -50,7 +36,7 @@ touched as (
         -- a new time zone may have moved an event by two days
         min(stock_date) - 2 as from_date,
         min(stock_date) as known_until_date
-    from movements
+    from {{ ref('int_stock__movements') }}
     where accepted_at > {{ last_accepted(this) }}
     group by location_id, item_id
     union all
@@ -71,7 +57,7 @@ touched as (
         item_id,
         min(stock_date) as from_date,
         min(stock_date) as known_until_date
-    from movements
+    from {{ ref('int_stock__movements') }}
     group by location_id, item_id
 ),
 {%- endif %}
@@ -96,7 +82,7 @@ opened_pairs as (
         coalesce(known_days.closing_units, 0) as opening_units,
         known_days.last_event_at
     from pairs
-    left join known_days
+    left join {{ this }} as known_days
         on
             pairs.location_id = known_days.location_id
             and pairs.item_id = known_days.item_id
@@ -137,30 +123,77 @@ pair_days as (
             and greatest(location_days.told_until_date, opened_pairs.known_until_date)
 ),
 
--- joined on the day, so that the engine opens only the days it needs
+-- the least first day says which days the engine has to open at all
+first_date as (
+    select min(from_date) as from_date
+    from opened_pairs
+),
+
+flows as (
+    select
+        movements.location_id,
+        movements.item_id,
+        movements.stock_date,
+        sum(case when movements.kind = 'restocked' then movements.quantity else 0 end)
+            as restocked_units,
+        sum(
+            case
+                when movements.kind = 'taken' then movements.quantity
+                when movements.kind = 'put_back' then -movements.quantity
+                else 0
+            end
+        ) as sold_units,
+        sum(case when movements.kind = 'discarded' then movements.quantity else 0 end)
+            as discarded_units,
+        min(movements.occurred_at) as first_event_at,
+        max(movements.occurred_at) as last_event_at
+    from {{ ref('int_stock__movements') }} as movements
+    inner join opened_pairs
+        on
+            movements.location_id = opened_pairs.location_id
+            and movements.item_id = opened_pairs.item_id
+            and movements.stock_date >= opened_pairs.from_date
+    where
+        movements.is_current
+        and movements.stock_date >= (select first_date.from_date from first_date)
+    group by movements.location_id, movements.item_id, movements.stock_date
+),
+
 events as (
     select
         movements.location_id,
         movements.item_id,
-        movements.event_id,
-        movements.kind,
-        movements.quantity,
+        case when movements.kind = 'counted' then movements.quantity end as counted_units,
         movements.stock_change,
         movements.stock_date,
         movements.occurred_at,
-        pair_days.pair_opening_units,
+        opened_pairs.opening_units as pair_opening_units,
+        row_number() over (
+            partition by movements.location_id, movements.item_id
+            order by movements.occurred_at, movements.event_id
+        ) as event_number,
         sum(case when movements.kind = 'counted' then 1 else 0 end) over (
             partition by movements.location_id, movements.item_id
             order by movements.occurred_at, movements.event_id
             rows between unbounded preceding and current row
-        ) as count_number
-    from movements
-    inner join pair_days
+        ) as count_number,
+        lead(movements.occurred_at) over (
+            partition by movements.location_id, movements.item_id
+            order by movements.occurred_at, movements.event_id
+        ) as next_at,
+        lead(movements.stock_date) over (
+            partition by movements.location_id, movements.item_id
+            order by movements.occurred_at, movements.event_id
+        ) as next_date
+    from {{ ref('int_stock__movements') }} as movements
+    inner join opened_pairs
         on
-            movements.location_id = pair_days.location_id
-            and movements.item_id = pair_days.item_id
-            and movements.stock_date = pair_days.stock_date
-    where movements.is_current
+            movements.location_id = opened_pairs.location_id
+            and movements.item_id = opened_pairs.item_id
+            and movements.stock_date >= opened_pairs.from_date
+    where
+        movements.is_current
+        and movements.stock_date >= (select first_date.from_date from first_date)
 ),
 
 -- between two counts the stock is the counted one plus what has moved since
@@ -168,63 +201,63 @@ levels as (
     select
         location_id,
         item_id,
-        event_id,
-        kind,
-        quantity,
-        stock_change,
+        event_number,
         stock_date,
         occurred_at,
+        case when next_date = stock_date then next_at end as next_at,
         pair_opening_units,
         case
             when count_number = 0 then pair_opening_units
-            else max(case when kind = 'counted' then quantity end) over (
+            else max(counted_units) over (
                 partition by location_id, item_id, count_number
+                order by event_number
+                rows between unbounded preceding and current row
             )
         end
         + sum(stock_change) over (
             partition by location_id, item_id, count_number
-            order by occurred_at, event_id
+            order by event_number
             rows between unbounded preceding and current row
         ) as units
     from events
 ),
 
-adjusted as (
+event_closings as (
     select
         location_id,
         item_id,
-        event_id,
-        kind,
-        quantity,
         stock_date,
-        occurred_at,
-        units,
-        case
-            when kind = 'counted'
-                then units - coalesce(
-                    lag(units) over (
-                        partition by location_id, item_id order by occurred_at, event_id
-                    ),
-                    pair_opening_units
-                )
-            else 0
-        end as adjustment
+        min(pair_opening_units) as pair_opening_units,
+        max_by(units, event_number) as closing_units
     from levels
+    group by location_id, item_id, stock_date
 ),
 
+-- what neither came nor went and yet is there, or is not, was found by a count
 event_days as (
     select
-        location_id,
-        item_id,
-        stock_date,
-        sum(case when kind = 'restocked' then quantity else 0 end) as restocked_units,
-        sum(case when kind = 'taken' then quantity when kind = 'put_back' then -quantity else 0 end)
-            as sold_units,
-        sum(case when kind = 'discarded' then quantity else 0 end) as discarded_units,
-        sum(adjustment) as adjusted_units,
-        max(occurred_at) as last_event_at
-    from adjusted
-    group by location_id, item_id, stock_date
+        flows.location_id,
+        flows.item_id,
+        flows.stock_date,
+        flows.restocked_units,
+        flows.sold_units,
+        flows.discarded_units,
+        event_closings.closing_units
+        - coalesce(
+            lag(event_closings.closing_units) over (
+                partition by flows.location_id, flows.item_id order by flows.stock_date
+            ),
+            event_closings.pair_opening_units
+        )
+        - flows.restocked_units + flows.sold_units + flows.discarded_units as adjusted_units,
+        flows.first_event_at,
+        flows.last_event_at
+    from flows
+    inner join event_closings
+        on
+            flows.location_id = event_closings.location_id
+            and flows.item_id = event_closings.item_id
+            and flows.stock_date = event_closings.stock_date
 ),
 
 dense_days as (
@@ -253,6 +286,7 @@ dense_days as (
             ),
             pair_days.pair_last_event_at
         ) as earlier_event_at,
+        event_days.first_event_at,
         pair_days.has_begun,
         pair_days.time_zone,
         pair_days.opens_minute,
@@ -284,6 +318,7 @@ balanced as (
         ) as closing_units,
         last_event_at,
         earlier_event_at,
+        first_event_at,
         has_begun,
         opens_minute,
         closes_minute,
@@ -315,61 +350,37 @@ opened as (
         opens_at,
         least(closes_at, told_until_at) as ends_at,
         earlier_event_at,
+        first_event_at,
         case when has_begun then last_event_at end as last_event_at,
         accepted_at
     from balanced
 ),
 
--- what was there from each moment on: at opening what the night left, then what each event left;
+-- empty at opening, until the first event, and after each event that left nothing, until the next;
 -- before a pair's first event nothing was on sale, so nothing was sold out
-moments as (
-    select
-        location_id,
-        item_id,
-        stock_date,
-        cast('1900-01-01' as timestamp) as from_at,
-        '' as event_id,
-        opening_units as units
-    from opened
-    where earlier_event_at is not null
-    union all
-    select
-        location_id,
-        item_id,
-        stock_date,
-        occurred_at as from_at,
-        event_id,
-        units
-    from adjusted
-),
-
-spells as (
-    select
-        location_id,
-        item_id,
-        stock_date,
-        from_at,
-        lead(from_at) over (
-            partition by location_id, item_id, stock_date order by from_at, event_id
-        ) as to_at,
-        units
-    from moments
-),
-
 empty_spells as (
     select
-        spells.location_id,
-        spells.item_id,
-        spells.stock_date,
-        greatest(spells.from_at, opened.opens_at) as from_at,
-        least(coalesce(spells.to_at, opened.ends_at), opened.ends_at) as to_at
-    from spells
+        location_id,
+        item_id,
+        stock_date,
+        opens_at as from_at,
+        least(coalesce(first_event_at, ends_at), ends_at) as to_at
+    from opened
+    where earlier_event_at is not null and opening_units <= 0
+    union all
+    select
+        levels.location_id,
+        levels.item_id,
+        levels.stock_date,
+        greatest(levels.occurred_at, opened.opens_at) as from_at,
+        least(coalesce(levels.next_at, opened.ends_at), opened.ends_at) as to_at
+    from levels
     inner join opened
         on
-            spells.location_id = opened.location_id
-            and spells.item_id = opened.item_id
-            and spells.stock_date = opened.stock_date
-    where spells.units <= 0
+            levels.location_id = opened.location_id
+            and levels.item_id = opened.item_id
+            and levels.stock_date = opened.stock_date
+    where levels.units <= 0
 ),
 
 empty_days as (

@@ -118,7 +118,7 @@ companions as (
         and hidden.people between 1 and {{ var('minimum_people') }} - 1
     group by levels.disclosure_level, levels.profile
     qualify row_number() over (
-        order by levels.disclosure_level desc, count(*), levels.profile asc
+        order by levels.disclosure_level desc, count(*) asc, levels.profile asc
     ) = 1
 ),
 

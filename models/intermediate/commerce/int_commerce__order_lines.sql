@@ -4,12 +4,8 @@
     materialized='incremental', unique_key='order_line_key', incremental_strategy='delete+insert'
 ) }}
 
-with versions as (
-    select *
-    from {{ ref('anon_commerce__order_lines') }}
-),
-
-clocks as (
+-- each step imports the versions for itself: DuckDB copies what is used twice
+with clocks as (
     select *
     from {{ ref('int_catalog__location_clocks') }}
 ),
@@ -17,11 +13,11 @@ clocks as (
 {% if is_incremental() -%}
 touched as (
     select order_line_key
-    from versions
+    from {{ ref('anon_commerce__order_lines') }}
     where accepted_at > {{ last_accepted(this) }}
     union
     select order_line_key
-    from versions
+    from {{ ref('anon_commerce__order_lines') }}
     where location_id in (
         select clocks.location_id
         from clocks
@@ -31,7 +27,7 @@ touched as (
 {%- else -%}
 touched as (
     select distinct order_line_key
-    from versions
+    from {{ ref('anon_commerce__order_lines') }}
 ),
 {%- endif %}
 
@@ -40,7 +36,7 @@ moments as (
         order_line_key,
         min(case when status = 'picked_up' then updated_at end) as picked_up_at,
         min(case when status = 'cancelled' then updated_at end) as cancelled_at
-    from versions
+    from {{ ref('anon_commerce__order_lines') }}
     where
         is_valid
         and status in ('picked_up', 'cancelled')
@@ -50,7 +46,7 @@ moments as (
 
 current_lines as (
     select *
-    from versions
+    from {{ ref('anon_commerce__order_lines') }}
     where is_current and order_line_key in (select touched.order_line_key from touched)
 ),
 
@@ -79,9 +75,13 @@ order_lines as (
             {{ local_time('current_lines.ordered_at', "coalesce(clocks.time_zone, 'UTC')") }}
             as date
         ) as order_date,
-        cast(
-            {{ local_time('moments.picked_up_at', "coalesce(clocks.time_zone, 'UTC')") }} as date
-        ) as picked_up_date,
+        case
+            when current_lines.status in ('picked_up', 'refunded')
+                then cast(
+                    {{ local_time('moments.picked_up_at', "coalesce(clocks.time_zone, 'UTC')") }}
+                    as date
+                )
+        end as picked_up_date,
         current_lines.updated_at,
         greatest(
             current_lines.accepted_at, coalesce(clocks.accepted_at, current_lines.accepted_at)

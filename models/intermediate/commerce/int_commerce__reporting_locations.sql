@@ -4,27 +4,12 @@
     materialized='incremental', unique_key='location_id', incremental_strategy='delete+insert'
 ) }}
 
-with movements as (
-    select
-        location_id,
-        is_current,
-        accepted_at
-    from {{ ref('int_stock__movements') }}
-),
-
-order_lines as (
-    select
-        location_id,
-        accepted_at
-    from {{ ref('int_commerce__order_lines') }}
-),
-
-records as (
+with records as (
     select
         location_id,
         case when is_current then 1 else 0 end as is_stock_event,
         accepted_at
-    from movements
+    from {{ ref('int_stock__movements') }}
     {% if is_incremental() -%}
     where accepted_at > {{ last_accepted(this) }}
     {%- endif %}
@@ -33,7 +18,7 @@ records as (
         location_id,
         0 as is_stock_event,
         accepted_at
-    from order_lines
+    from {{ ref('int_commerce__order_lines') }}
     {% if is_incremental() -%}
     where accepted_at > {{ last_accepted(this) }}
     {%- endif %}
@@ -57,7 +42,7 @@ known as (
 -- its one stock event may just have lost a conflict
 doubtful as (
     select distinct movements.location_id
-    from movements
+    from {{ ref('int_stock__movements') }} as movements
     inner join heard on movements.location_id = heard.location_id
     inner join known on movements.location_id = known.location_id
     where movements.is_current and heard.has_stock_event = 0 and known.has_stock_events

@@ -32,8 +32,10 @@ holidays as (
 ),
 
 dates as (
-    select *
-    from {{ ref('int_clock__dates') }}
+    select
+        calendar_date,
+        weekday
+    from {{ ref('dim_dates') }}
 ),
 
 pairs as (
@@ -96,23 +98,10 @@ deliveries as (
         ) as following_date
     from earliest_dates
     inner join dates
-        on dates.calendar_date between earliest_dates.earliest_date
-        and earliest_dates.earliest_date + 13
-    where
-        contains(
-            lower(earliest_dates.restock_weekdays),
-            '"'
-            || case {{ dbt.datediff("cast('1900-01-01' as date)", 'dates.calendar_date', 'day') }} % 7
-                when 0 then 'mon'
-                when 1 then 'tue'
-                when 2 then 'wed'
-                when 3 then 'thu'
-                when 4 then 'fri'
-                when 5 then 'sat'
-                else 'sun'
-            end
-            || '"'
-        )
+        on
+            dates.calendar_date >= earliest_dates.earliest_date
+            and dates.calendar_date < earliest_dates.earliest_date + 14
+    where contains(lower(earliest_dates.restock_weekdays), '"' || dates.weekday || '"')
 ),
 
 next_deliveries as (

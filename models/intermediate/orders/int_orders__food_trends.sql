@@ -9,7 +9,7 @@ newest as (
     from records
     qualify row_number() over (
         partition by region, topic, item_tag, week_start
-        order by updated_at desc, content_hash, accepted_at, segment
+        order by updated_at desc, content_hash asc, accepted_at asc, segment asc
     ) = 1
 ),
 

@@ -272,8 +272,10 @@ offered as (
             and sales.sale_date > touched.from_date - {{ var('active_days') }}
     inner join location_days on sales.location_id = location_days.location_id
     inner join dates
-        on dates.calendar_date between greatest(sales.sale_date, touched.from_date)
-        and least(sales.sale_date + {{ var('active_days') - 1 }}, location_days.told_until_date)
+        on
+            dates.calendar_date >= greatest(sales.sale_date, touched.from_date)
+            and dates.calendar_date < sales.sale_date + {{ var('active_days') }}
+            and dates.calendar_date <= location_days.told_until_date
     where not location_days.has_stock_events
     group by
         sales.location_id,

@@ -53,7 +53,7 @@ current_scopes as (
     select
         location_id,
         'network' as scope,
-        'all' as scope_id,
+        'network' as scope_id,
         accepted_at
     from locations
 ),

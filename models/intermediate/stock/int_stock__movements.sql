@@ -4,9 +4,16 @@
     materialized='incremental', unique_key='event_id', incremental_strategy='delete+insert'
 ) }}
 
-with stock_events as (
+-- a look at the clocks saves a look at all events
+{% set has_new_clocks = is_incremental()
+    and last_accepted(ref('int_catalog__location_clocks')) > last_accepted(this) -%}
+-- each branch imports the events for itself: DuckDB copies what is used twice
+with new_events as (
     select *
     from {{ ref('anon_commerce__stock_events') }}
+    {% if is_incremental() -%}
+    where accepted_at > {{ last_accepted(this) }}
+    {%- endif %}
 ),
 
 clocks as (
@@ -14,26 +21,33 @@ clocks as (
     from {{ ref('int_catalog__location_clocks') }}
 ),
 
--- two branches instead of an `or`: the first opens only what is new, the second nothing at all
--- unless a clock has changed; all copies of an event come together, for they are replaced together
-touched as (
+{% if has_new_clocks -%}
+moved_events as (
+    select stock_events.event_id
+    from {{ ref('anon_commerce__stock_events') }} as stock_events
+    inner join clocks on stock_events.location_id = clocks.location_id
+    where clocks.accepted_at > {{ last_accepted(this) }}
+),
+
+-- all copies of an event come together, for they are replaced together
+older_events as (
     select *
-    from stock_events
-    {% if is_incremental() -%}
-    where accepted_at > {{ last_accepted(this) }}
-    union all
-    select *
-    from stock_events
+    from {{ ref('anon_commerce__stock_events') }}
     where
         accepted_at <= {{ last_accepted(this) }}
-        and event_id in (
-            select moved.event_id
-            from stock_events as moved
-            inner join clocks on moved.location_id = clocks.location_id
-            where clocks.accepted_at > {{ last_accepted(this) }}
-        )
-    {%- endif %}
+        and event_id in (select moved_events.event_id from moved_events)
 ),
+
+touched as (
+    select * from new_events
+    union all
+    select * from older_events
+),
+{%- else -%}
+touched as (
+    select * from new_events
+),
+{%- endif %}
 
 movements as (
     select

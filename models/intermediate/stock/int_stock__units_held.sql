@@ -55,7 +55,7 @@ deliveries as (
         ) as expires_on,
         sum(movements.quantity) over (
             partition by held.location_id, held.item_id
-            order by movements.occurred_at desc, movements.event_id
+            order by movements.occurred_at desc, movements.event_id asc
             rows between unbounded preceding and current row
         ) - movements.quantity as newer_units
     from held

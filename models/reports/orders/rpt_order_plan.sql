@@ -87,9 +87,9 @@ past_deliveries as (
         on
             newest_plans.location_id = stock_days.location_id
             and newest_plans.item_id = stock_days.item_id
-            and stock_days.stock_date <= newest_plans.planned_on
-            and stock_days.stock_date > newest_plans.planned_on - 28
-            and {{ dbt.datediff('stock_days.stock_date', 'newest_plans.order_date', 'day') }} % 7 = 0
+            and newest_plans.planned_on >= stock_days.stock_date
+            and newest_plans.planned_on < stock_days.stock_date + 28
+            and (newest_plans.order_date - stock_days.stock_date) % 7 = 0
     group by newest_plans.location_id, newest_plans.item_id, newest_plans.order_date
 ),
 
@@ -108,8 +108,9 @@ waste_shares as (
         on
             newest_plans.location_id = stock_days.location_id
             and newest_plans.item_id = stock_days.item_id
-            and stock_days.stock_date <= newest_plans.planned_on
-            and stock_days.stock_date > newest_plans.planned_on - {{ var('usual_sales_days') }}
+            and newest_plans.planned_on >= stock_days.stock_date
+            and newest_plans.planned_on
+            < stock_days.stock_date + {{ var('usual_sales_days') }}
     group by newest_plans.location_id, newest_plans.item_id, newest_plans.order_date
 ),
 
@@ -138,8 +139,8 @@ outcomes as (
         on
             newest_plans.location_id = stock_days.location_id
             and newest_plans.item_id = stock_days.item_id
-            and stock_days.stock_date between newest_plans.order_date
-            and newest_plans.last_covered_date
+            and newest_plans.order_date <= stock_days.stock_date
+            and newest_plans.last_covered_date >= stock_days.stock_date
     left join item_days
         on
             stock_days.location_id = item_days.location_id

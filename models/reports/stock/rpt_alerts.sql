@@ -15,8 +15,10 @@ items as (
 ),
 
 dates as (
-    select calendar_date
-    from {{ ref('int_clock__dates') }}
+    select
+        calendar_date,
+        weekday
+    from {{ ref('dim_dates') }}
 ),
 
 stock_days as (
@@ -81,27 +83,16 @@ deliveries as (
         min(dates.calendar_date) as delivery_date
     from places
     inner join dates
-        on dates.calendar_date between places.local_date and places.local_date + 7
+        on
+            dates.calendar_date >= places.local_date
+            and dates.calendar_date <= places.local_date + 7
     where
         -- deliveries come before opening
         (
             dates.calendar_date > places.local_date
             or places.minute_of_day < places.opens_minute
         )
-        and contains(
-            lower(places.restock_weekdays),
-            '"'
-            || case {{ dbt.datediff("cast('1900-01-01' as date)", 'dates.calendar_date', 'day') }} % 7
-                when 0 then 'mon'
-                when 1 then 'tue'
-                when 2 then 'wed'
-                when 3 then 'thu'
-                when 4 then 'fri'
-                when 5 then 'sat'
-                else 'sun'
-            end
-            || '"'
-        )
+        and contains(lower(places.restock_weekdays), '"' || dates.weekday || '"')
     group by places.location_id
 ),
 
@@ -330,29 +321,31 @@ newest_events as (
     group by stock_days.location_id
 ),
 
+silences as (
+    select
+        places.location_id,
+        places.location_name,
+        places.status,
+        places.next_closing_at,
+        {{ dbt.datediff('newest_events.last_event_at', 'places.as_of_at', 'minute') }}
+            as silent_minutes
+    from newest_events
+    inner join places on newest_events.location_id = places.location_id
+),
+
 stale_feed as (
     select
         'stale_feed' as alert_kind,
-        places.location_id,
+        location_id,
         cast(null as varchar) as item_id,
-        cast(
-            floor(
-                {{ dbt.datediff('newest_events.last_event_at', 'places.as_of_at', 'minute') }} / 60.0
-            ) as double
-        ) as quantity,
-        'Check the connection of ' || places.location_name
+        cast(floor(silent_minutes / 60.0) as double) as quantity,
+        'Check the connection of ' || location_name
         || ': until it reports again, its stock is a guess' as action,
-        'Nothing heard for ' || {{ short_number(
-            'floor('
-            ~ dbt.datediff('newest_events.last_event_at', 'places.as_of_at', 'minute')
-            ~ ' / 60.0)'
-        ) }} || ' hours; its status is ' || places.status as reason,
-        places.next_closing_at as deadline_at
-    from newest_events
-    inner join places on newest_events.location_id = places.location_id
-    where
-        newest_events.last_event_at
-        < {{ dbt.dateadd('hour', -var('stale_feed_hours'), 'places.as_of_at') }}
+        'Nothing heard for ' || {{ short_number('floor(silent_minutes / 60.0)') }}
+        || ' hours; its status is ' || status as reason,
+        next_closing_at as deadline_at
+    from silences
+    where silent_minutes > {{ var('stale_feed_hours') }} * 60
 ),
 
 -- of the newest day that has closed and the one that has not

@@ -152,7 +152,9 @@ reported as (
         cast(summed.available_days as numeric(18, 3)) as available_days,
         case
             when summed.open_minutes > 0
-                then cast(summed.stocked_out_minutes as double) / cast(summed.open_minutes as double)
+                then
+                    cast(summed.stocked_out_minutes as double)
+                    / cast(summed.open_minutes as double)
         end as stocked_out_share,
         cast(summed.lost_units as numeric(18, 3)) as lost_units_estimate,
         cast(summed.lost_margin_usd as numeric(18, 4)) as lost_margin_usd,

@@ -1,4 +1,4 @@
--- one row per record or file that could not be taken; not the record itself, which may hold anything
+-- one row per record or file that could not be taken, without the record, which may hold anything
 select
     source,
     entity,

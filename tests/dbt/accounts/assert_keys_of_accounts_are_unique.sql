@@ -36,6 +36,11 @@ with keys as (
         'fct_family_counts' as table_name,
         concat_ws('|', scope, scope_id, period, period_start) as row_key
     from {{ ref('fct_family_counts') }}
+    union all
+    select
+        'rpt_family_growth' as table_name,
+        concat_ws('|', scope, scope_id, period, period_start) as row_key
+    from {{ ref('rpt_family_growth') }}
 )
 
 select

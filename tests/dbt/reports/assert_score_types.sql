@@ -6,7 +6,7 @@
 -- depends_on: {{ ref('ml_evaluations') }}
 -- depends_on: {{ ref('ml_monitoring') }}
 with described as (
-    {% for node in graph.nodes.values() if node.resource_type == 'model' and node.language == 'python' -%}
+    {% for node in graph.nodes.values() if node.language == 'python' -%}
     {% for column in node.columns.values() -%}
     select
         '{{ node.name }}' as table_name,

@@ -78,7 +78,7 @@ def test_of_conflicting_events_the_smallest_hash_stays_whatever_the_order(home: 
     (winner,) = home.query(
         "select payload from records where natural_key = 'e1' order by content_hash limit 1"
     )
-    lost = [letter for letter in dead_letters(home.settings)]
+    lost = list(dead_letters(home.settings))
     assert {letter.reason for letter in lost} == {"conflict"}
     assert {letter.original for letter in lost} == {
         json.dumps(copy) for copy in copies if json.dumps(copy) != winner[0]
@@ -149,5 +149,5 @@ def test_a_wrong_line_is_named_and_nothing_is_driven_in(
 
 
 def test_a_missing_file_is_named(home: Home, tmp_path: Path) -> None:
-    with pytest.raises(LandingError, match="nowhere.ndjson cannot be read"):
+    with pytest.raises(LandingError, match=r"nowhere\.ndjson cannot be read"):
         redrive(home.settings, tmp_path / "nowhere.ndjson")

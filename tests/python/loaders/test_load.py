@@ -17,7 +17,7 @@ from landing_zone import Home, event, line
 from larder.errors import LandingError
 from larder.settings import Settings
 from loaders import segments
-from loaders.landing import find_files
+from loaders.landing import find_files, sha256_of
 from loaders.load import load
 from loaders.segments import Ledger, find_segments
 
@@ -122,7 +122,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_time(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = home.land(f"{STOCK}/a.ndjson", line(event(1)))
-    original = segments.sha256_of
+    original = sha256_of
 
     def grow(target: Path) -> str:
         digest = original(target)
@@ -171,7 +171,7 @@ def test_two_loaders_at_once_load_everything_once(home: Home) -> None:
 
 def test_whatever_is_killed_nothing_is_lost_or_loaded_twice(home: Home) -> None:
     land_many(home, files=30)
-    generator = random.Random(20240601)  # noqa: S311 - no secret
+    generator = random.Random(20240601)
     for _ in range(4):
         loader = start_loader(home.settings)
         assert loader.stdout is not None

@@ -52,7 +52,7 @@ def test_many_persons_at_once(home: Home) -> None:
 
 
 def test_processes_at_once_give_the_same_tokens(home: Home) -> None:
-    command = [sys.executable, "-c", ASK, home.settings.home, home.settings.key_file]
+    command = [sys.executable, "-c", ASK, str(home.settings.home), str(home.settings.key_file)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     answers = {process.communicate(timeout=60)[0] for process in processes}
     assert [process.returncode for process in processes] == [0, 0, 0]
@@ -122,6 +122,9 @@ def test_a_forgotten_token_leaves_no_bytes(home: Home, tmp_path: Path) -> None:
         vault.bury("commerce", ["C1"])
         vault.forget("commerce", ["C1"])
         vault.write_plan("C1", None)
+        vault.scrub()
+        log = (home.settings.vault_folder / "vault.sqlite-wal").read_bytes()
+    assert log == b""
     content = (home.settings.vault_folder / "vault.sqlite").read_bytes()
     assert token is not None
     assert token.encode() not in content

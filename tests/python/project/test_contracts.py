@@ -1,0 +1,176 @@
+"""The tables of contract section 3 that this data feeds, and the sources of section 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from test_layers import layer, models
+
+from larder.settings import Settings
+from larder.warehouse import open_published
+from loaders.entities import read_entities
+
+Nodes = Callable[[str], list[dict[str, Any]]]
+
+# table → columns that contracts.md names
+TABLES = {
+    "dim_items": "item_id item_name category tags allergens price_usd unit_cost_usd "
+    "disposal_cost_usd shelf_life_days pack_size order_lead_hours kitchen_id updated_at",
+    "dim_locations": "location_id location_name kind status latitude longitude region time_zone "
+    "population route_id capacity_units restock_weekdays opened_on updated_at",
+    "dim_dates": "calendar_date",
+    "dim_customers": "customer_key age_group sex region community_id is_family_member "
+    "family_joined_on valid_from valid_to is_current",
+    "fct_sales": "sale_key sold_at location_id item_id customer_key basket_key quantity "
+    "amount_usd margin_usd is_promoted channel",
+    "fct_orders": "order_line_key order_id location_id item_id customer_key quantity channel "
+    "status ordered_at picked_up_at cancelled_at",
+    "fct_stock_days": "location_id item_id stock_date opening_units restocked_units sold_units "
+    "discarded_units adjusted_units closing_units is_stocked_out stocked_out_minutes "
+    "last_event_at",
+    "fct_waste": "waste_key discarded_at location_id item_id quantity reason waste_cost_usd",
+    "rpt_waste_and_availability": "scope scope_id item_id period period_start sold_units "
+    "sales_usd wasted_units waste_cost_usd stocked_out_share lost_units_estimate "
+    "lost_margin_usd",
+    "rpt_alerts": "alert_kind location_id item_id quantity deadline_at action reason",
+    "rpt_order_plan": "kitchen_id route_id location_id item_id order_date planned_units "
+    "delivered_units sold_units wasted_units expected_cost_usd "
+    "cost_against_previous_policy_usd",
+    "rpt_geo_outlook": "region item_id as_of_date population popularity_score "
+    "waste_probability order_quantity trend_index",
+    "rpt_item_popularity": "scope scope_id period period_start item_id units popularity_score "
+    "popularity_rank is_top_decile top_decile_threshold",
+    "rpt_family_growth": "scope scope_id period period_start new_members members left_members "
+    "is_suppressed",
+    "ml_waste_probabilities": "location_id item_id as_of_date horizon_days waste_probability "
+    "expected_wasted_units reasons model_version scored_at",
+    "ml_order_quantities": "location_id item_id as_of_date order_date order_quantity "
+    "critical_ratio demand_p10 demand_p50 demand_p90 expected_cost_usd reasons model_version "
+    "scored_at",
+    "ml_models": "model_name model_version trained_at data_until parameters artefact_hash "
+    "is_promoted decision",
+    "ml_evaluations": "model_name model_version evaluated_at metric value baseline_name "
+    "baseline_value observations",
+    "ml_monitoring": "model_name model_version as_of_date signal value threshold is_alarm",
+}
+PERSONAL = {
+    "customer_id", "customer_token", "full_name", "email", "phone", "birth_date", "postcode",
+    "dietary_preferences", "comment", "registered_at", "content_hash", "segment", "source_file",
+}  # fmt: skip
+TYPES = {
+    "varchar": "VARCHAR",
+    "double": "DOUBLE",
+    "integer": "INTEGER",
+    "bigint": "BIGINT",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "numeric(18, 3)": "DECIMAL(18,3)",
+    "numeric(18, 4)": "DECIMAL(18,4)",
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_contracts_tables_and_columns_are_described(table: str, nodes: Nodes) -> None:
+    described = dict(models(nodes))
+    assert table in described
+    missing = set(TABLES[table].split()) - described[table]["columns"].keys()
+    assert not missing, f"{table} does not describe {sorted(missing)}"
+
+
+@pytest.fixture(scope="module")
+def published(built_home: Settings) -> dict[str, dict[str, str]]:
+    """Table → column → type of what was really published."""
+    with open_published(built_home) as connection:
+        rows = connection.execute(
+            "select table_name, column_name, data_type from information_schema.columns "
+            "where table_schema = 'marts'"
+        ).fetchall()
+    tables: dict[str, dict[str, str]] = {}
+    for table, column, data_type in rows:
+        tables.setdefault(table, {})[column] = data_type
+    return tables
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_contracts_tables_are_published(
+    table: str, published: dict[str, dict[str, str]]
+) -> None:
+    assert table in published
+    missing = set(TABLES[table].split()) - published[table].keys()
+    assert not missing, f"{table} lacks {sorted(missing)}"
+
+
+def test_what_is_published_is_what_is_described(
+    published: dict[str, dict[str, str]], nodes: Nodes
+) -> None:
+    """Types too: dbt enforces them on SQL models only, so this is the contract of Python ones."""
+    wrong = []
+    for name, node in models(nodes):
+        if layer(node) not in ("facts", "dimensions", "scores", "reports"):
+            continue
+        if name not in published:
+            wrong.append(f"{name} is not published")
+            continue
+        described = {
+            column: TYPES.get(str(entry["data_type"]).lower(), str(entry["data_type"]))
+            for column, entry in node["columns"].items()
+        }
+        different = dict(described.items() ^ published[name].items())
+        wrong += [
+            f"{name}.{column}: described {described.get(column)}, is {published[name].get(column)}"
+            for column in different
+        ]
+    assert not wrong, "\n".join(wrong)
+    extra = published.keys() - {name for name, _ in models(nodes)}
+    assert not extra, f"published without a model: {sorted(extra)}"
+
+
+def test_no_personal_column_is_published(published: dict[str, dict[str, str]]) -> None:
+    found = [
+        f"{table}.{column}"
+        for table, columns in published.items()
+        for column in columns
+        if column in PERSONAL or column.endswith("_token")
+    ]
+    assert not found
+
+
+def test_the_sources_are_the_entities(manifest: dict[str, Any]) -> None:
+    sources = {
+        f"{source['source_name']}/{source['name']}": source
+        for source in manifest["sources"].values()
+        if source["source_meta"].get("is_landed") or source["config"]["meta"].get("is_landed")
+    }
+    entities = read_entities()
+    assert sources.keys() == entities.keys()
+    for path, entity in entities.items():
+        source = sources[path]
+        assert source["schema"] == "raw"
+        assert source["identifier"] == f"{entity.source}_{entity.name}"
+        assert source["freshness"]["warn_after"]["count"], path
+        for part in entity.key:
+            assert part in source["description"], f"{path}: the description does not name {part}"
+        is_personal = any(field.personal or field.person for field in entity.fields)
+        payload = source["columns"].get("payload", {"config": {}})
+        flagged = payload["config"].get("meta", {}).get("personal", False)
+        assert flagged == is_personal, f"{path}: payload is not flagged as entities.yml says"
+
+
+def test_staging_flags_the_personal_columns_of_the_entities(nodes: Nodes) -> None:
+    entities = read_entities()
+    for name, node in models(nodes):
+        if layer(node) != "staging" or name.startswith("stg_raw__"):
+            continue
+        entity = entities[name.removeprefix("stg_").replace("__", "/", 1)]
+        personal = {field.name for field in entity.fields if field.personal}
+        flagged = {
+            column
+            for column, entry in node["columns"].items()
+            if entry["config"].get("meta", {}).get("personal")
+        }
+        assert flagged == personal & node["columns"].keys(), name
+        persons = {field.name for field in entity.fields if field.person}
+        assert not persons & node["columns"].keys(), f"{name} reads the id of a person"

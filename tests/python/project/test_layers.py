@@ -1,0 +1,123 @@
+"""The layer rule: a layer looks only downwards, and nobody looks at people but `anonymised/`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+
+from larder.settings import PROJECT_ROOT
+
+Nodes = Callable[[str], list[dict[str, Any]]]
+
+# layer → what it may read
+MAY_READ = {
+    "staging": {"source"},
+    "anonymised": {"staging"},
+    "intermediate": {"anonymised", "intermediate", "staging"},
+    "facts": {"anonymised", "intermediate", "facts", "dimensions"},
+    "dimensions": {"anonymised", "intermediate", "facts", "dimensions", "staging"},
+    "scores": {"facts", "dimensions", "intermediate", "scores"},
+    "reports": {"facts", "dimensions", "scores", "reports"},
+}
+PREFIXES = {
+    "staging": "stg_",
+    "anonymised": "anon_",
+    "intermediate": "int_",
+    "facts": "fct_",
+    "dimensions": "dim_",
+    "scores": "ml_",
+    "reports": "rpt_",
+}
+DOMAIN_IN_NAME = ("staging", "anonymised", "intermediate")
+# Reports that tell how the warehouse itself does read what the loader records of it.
+SOURCES_FOR_REPORTS = {"rpt_data_quality": {"rejected_records"}}
+
+
+def layer(node: dict[str, Any]) -> str:
+    """Return the layer of a node: its first folder, or its resource type."""
+    if node["resource_type"] != "model":
+        return str(node["resource_type"])
+    return PurePosixPath(node["path"]).parts[0]
+
+
+def models(nodes: Nodes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the models by name."""
+    for node in sorted(nodes("model"), key=lambda node: str(node["name"])):
+        yield node["name"], node
+
+
+def test_every_model_lies_two_folders_deep_and_is_named_for_them(nodes: Nodes) -> None:
+    for name, node in models(nodes):
+        parts = PurePosixPath(node["path"]).parts
+        # Python models are one domain, so far: their layer is their folder
+        assert len(parts) == (2 if node["language"] == "python" else 3), f"{name}: {parts}"
+        kind, domain = parts[0], parts[1]
+        assert kind in MAY_READ, f"{name}: unknown layer {kind}"
+        prefix = PREFIXES[kind] + (f"{domain}__" if kind in DOMAIN_IN_NAME else "")
+        assert name.startswith(prefix), f"{name}: its name does not begin with {prefix}"
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name), name
+
+
+def test_a_layer_looks_only_downwards(manifest: dict[str, Any], nodes: Nodes) -> None:
+    everything = manifest["nodes"] | manifest["sources"]
+    wrong = []
+    for name, node in models(nodes):
+        for parent_id in node["depends_on"]["nodes"]:
+            parent = everything[parent_id]
+            if parent["name"] in SOURCES_FOR_REPORTS.get(name, set()):
+                continue
+            if layer(parent) not in MAY_READ[layer(node)] | {"seed"}:
+                wrong.append(f"{name} ({layer(node)}) reads {parent['name']} ({layer(parent)})")
+    assert not wrong, "\n".join(wrong)
+
+
+def holds_person(node: dict[str, Any]) -> bool:
+    """Tell whether a staging model has a person in it: a token, or a column flagged as personal."""
+    return any(
+        name.endswith("_token") or column["config"].get("meta", {}).get("personal")
+        for name, column in node["columns"].items()
+    )
+
+
+def test_people_are_read_by_the_anonymised_layer_only(
+    manifest: dict[str, Any], nodes: Nodes
+) -> None:
+    people = {
+        node["unique_id"]
+        for _, node in models(nodes)
+        if layer(node) == "staging" and holds_person(node)
+    }
+    assert {"stg_accounts__customers", "stg_feedback__ratings"} <= {
+        manifest["nodes"][unique_id]["name"] for unique_id in people
+    }
+    readers = [
+        f"{name} reads {manifest['nodes'][parent]['name']}"
+        for name, node in models(nodes)
+        if layer(node) != "anonymised"
+        for parent in people & set(node["depends_on"]["nodes"])
+    ]
+    assert not readers, "\n".join(readers)
+
+
+def test_a_staging_model_reads_the_source_of_its_name_alone(
+    manifest: dict[str, Any], nodes: Nodes
+) -> None:
+    for name, node in models(nodes):
+        if layer(node) == "staging":
+            (parent,) = node["depends_on"]["nodes"]
+            source = manifest["sources"][parent]
+            assert name == f"stg_{source['source_name']}__{source['name']}"
+
+
+@pytest.mark.parametrize("column", ["full_name", "email", "phone", "birth_date", "postcode"])
+def test_no_personal_column_is_named_after_the_anonymised_layer(nodes: Nodes, column: str) -> None:
+    for name, node in models(nodes):
+        if layer(node) in ("staging", "anonymised"):
+            continue
+        code = (PROJECT_ROOT / node["original_file_path"]).read_text(encoding="utf-8")
+        bare = re.sub(r"--.*|\{#.*?#\}|#.*", "", code)
+        assert not re.search(rf"\b{column}\b", bare), f"{name} names {column}"

@@ -1,0 +1,177 @@
+"""What style.md asks of every model, seed, snapshot and YAML file, as far as a machine can tell."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from test_layers import layer, models
+
+from larder.settings import PROJECT_ROOT
+
+Nodes = Callable[[str], list[dict[str, Any]]]
+
+YAML_LINES = 310
+PUBLIC_LAYERS = ("facts", "dimensions", "scores", "reports")
+
+
+def columns_by_test(manifest: dict[str, Any]) -> dict[str, dict[str, set[str]]]:
+    """Return model id → generic test → the columns it is on."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "test" and node.get("test_metadata"):
+            metadata = node["test_metadata"]
+            columns = metadata["kwargs"].get("columns") or [node.get("column_name")]
+            tests = found.setdefault(node.get("attached_node") or "", {})
+            tests.setdefault(metadata["name"], set()).update(filter(None, columns))
+    return found
+
+
+def test_every_model_and_column_is_described(nodes: Nodes) -> None:
+    missing = []
+    for name, node in models(nodes):
+        if not node["description"]:
+            missing.append(f"{name} has no description")
+        if not node["columns"]:
+            missing.append(f"{name} lists no columns")
+        missing += [
+            f"{name}.{column} has no description"
+            for column, description in node["columns"].items()
+            if not description["description"]
+        ]
+    assert not missing, "\n".join(missing)
+
+
+def test_every_seed_and_snapshot_is_described_and_every_seed_says_why(nodes: Nodes) -> None:
+    for node in nodes("seed"):
+        assert node["description"], node["name"]
+        assert {"reason", "why"} & node["columns"].keys(), f"{node['name']}: no reason column"
+        assert all(column["description"] for column in node["columns"].values()), node["name"]
+    for node in nodes("snapshot"):
+        assert node["description"], node["name"]
+
+
+def test_a_description_and_a_file_begin_with_the_grain(nodes: Nodes) -> None:
+    wrong = []
+    for name, node in models(nodes):
+        if not re.match(r"One row\b", node["description"]):
+            wrong.append(f"{name}: the description does not begin with its grain")
+        if node["language"] == "sql" and not re.match(r"-- one row\b", node["raw_code"].lstrip()):
+            wrong.append(f"{name}: the file does not begin with its grain")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_public_model_has_an_enforced_contract(nodes: Nodes) -> None:
+    wrong = []
+    for name, node in models(nodes):
+        if layer(node) not in PUBLIC_LAYERS:
+            continue
+        if node["access"] != "public":
+            wrong.append(f"{name} is not public")
+        # dbt enforces no contract on a Python model: its types are tested on what was built
+        if node["language"] == "sql" and not node["contract"]["enforced"]:
+            wrong.append(f"{name} has no enforced contract")
+        wrong += [
+            f"{name}.{column} has no data_type"
+            for column, description in node["columns"].items()
+            if not description["data_type"]
+        ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_key_is_tested(manifest: dict[str, Any], nodes: Nodes) -> None:
+    """Staging holds what was delivered twice; its keys are tested one layer on."""
+    tests = columns_by_test(manifest)
+    singular = " ".join(
+        node["raw_code"]
+        for node in nodes("test")
+        if not node.get("test_metadata") and "unique" in node["name"]
+    )
+    wrong = []
+    for name, node in models(nodes):
+        if layer(node) == "staging":
+            continue
+        of_model = tests.get(node["unique_id"], {})
+        has_unique = any("unique" in test for test in of_model) or f"'{name}'" in singular
+        # a table of one row needs no key
+        if not has_unique and not node["description"].startswith("One row:"):
+            wrong.append(f"{name}: no test that its key is unique")
+        if not of_model.get("not_null") and not node["description"].startswith("One row:"):
+            wrong.append(f"{name}: no test that its key is not null")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_nothing_reads_has_a_declared_reader(manifest: dict[str, Any], nodes: Nodes) -> None:
+    exposed = {
+        parent
+        for exposure in manifest["exposures"].values()
+        for parent in exposure["depends_on"]["nodes"]
+    }
+    dead = []
+    for name, node in models(nodes):
+        readers = [
+            child
+            for child in manifest["child_map"][node["unique_id"]]
+            if not child.startswith(("test.", "unit_test."))
+        ]
+        if not readers and node["unique_id"] not in exposed:
+            dead.append(name)
+    assert not dead, f"nothing reads {', '.join(dead)}: delete it or declare an exposure"
+    for exposure in manifest["exposures"].values():
+        assert exposure["owner"].get("name") or exposure["owner"].get("email"), exposure["name"]
+
+
+def test_yaml_files_stay_short_and_are_named_for_their_folder() -> None:
+    wrong = []
+    for file in sorted((PROJECT_ROOT / "models").rglob("*.yml")):
+        lines = len(file.read_text(encoding="utf-8").splitlines())
+        if lines > YAML_LINES:
+            wrong.append(f"{file.relative_to(PROJECT_ROOT)} has {lines} lines")
+        if not re.fullmatch(
+            rf"_{file.parent.name}__(models|sources|unit_tests|exposures)\w*\.yml", file.name
+        ):
+            wrong.append(f"{file.relative_to(PROJECT_ROOT)}: its name")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_macros_stand_alone_and_stay_short() -> None:
+    for file in sorted((PROJECT_ROOT / "macros").glob("*.sql")):
+        text = file.read_text(encoding="utf-8")
+        assert re.search(rf"\bmacro {file.stem}\b", text), f"{file.name}: no macro of that name"
+        assert text.lstrip().startswith("{#"), f"{file.name}: does not begin with what it is for"
+        for macro in re.findall(r"{%-? macro .*?endmacro.*?%}", text, re.DOTALL):
+            assert len(macro.splitlines()) <= 45, f"{file.name}: {len(macro.splitlines())} lines"
+
+
+def test_sql_is_lint_clean(tmp_path: Path) -> None:
+    folders = [
+        folder
+        for folder in ("models", "macros", "analyses", "tests/dbt")
+        if list((PROJECT_ROOT / folder).rglob("*.sql"))
+    ]
+    outcome = subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore", "-m", "sqlfluff", "lint", "--processes", "2"),
+            *("--nocolor", "--disable-progress-bar", "--format", "github-annotation-native"),
+            *folders,
+        ],
+        cwd=PROJECT_ROOT,
+        env=os.environ
+        | {
+            "LARDER_HOME": str(tmp_path),
+            "DBT_TARGET_PATH": str(tmp_path / "target"),
+            "DBT_LOG_PATH": str(tmp_path / "logs"),
+            "DBT_PROFILES_DIR": str(PROJECT_ROOT / "profiles"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    violations = [line for line in outcome.stdout.splitlines() if line.startswith("::")]
+    assert outcome.returncode == 0, "\n".join(violations) or outcome.stderr[-3000:]
