@@ -356,4 +356,4 @@ def erase_command(settings: Settings, customer_id: str) -> int:
 
     erasure = erase(settings, customer_id, _now)
     print_erasure(output, erasure)
-    return DONE if erasure.is_proven else FAILED
+    return DONE if erasure.is_proven and not erasure.unsearchable else FAILED

@@ -191,7 +191,7 @@ def print_erasure(console: Console, erasure: Erasure) -> None:
         console.print(f"[red]trace left:[/red] {trace}", highlight=False, soft_wrap=True)
     for file in erasure.unsearchable:
         console.print(f"[red]not searchable:[/red] {file}", highlight=False, soft_wrap=True)
-    if erasure.is_proven:
+    if erasure.is_proven and not erasure.unsearchable:
         console.print(
             f"Proved by searching {erasure.searched_files:,} files: no trace is left.",
             highlight=False,

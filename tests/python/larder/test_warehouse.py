@@ -96,3 +96,20 @@ def test_published_marts_that_cannot_be_read_say_what_to_do(
     file.parent.mkdir(parents=True)
     file.write_bytes(b"not a database" * 1000)
     assert "cannot be opened" in refusal()
+
+
+def test_sums_compare_rightly_after_a_left_join_to_nothing(settings: Settings) -> None:
+    """DuckDB 2.0.0 says false here with all its optimisers on."""
+    with open_memory(settings) as connection:
+        connection.execute(
+            "create table taken as select i % 2 as item, i as units from range(6) t(i)"
+        )
+        connection.execute(
+            "create table prices as select i as item, 'here' as place from range(2) t(i)"
+        )
+        rows = connection.execute(
+            "select item, sum(units) > 0 from taken "
+            "left join (select * from prices where place is null) as known using (item) "
+            "group by item order by item"
+        ).fetchall()
+    assert rows == [(0, True), (1, True)]

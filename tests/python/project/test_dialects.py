@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import sqlglot
 from sqlglot.errors import ParseError
 
@@ -22,20 +21,25 @@ def test_sqlglot_reads_every_statement(compiled: list[tuple[str, Path]]) -> None
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("dialect", ["snowflake", "duckdb"])
-def test_sqlfluff_reads_every_model(
-    dialect: str, compiled: list[tuple[str, Path]], tmp_path: Path
+def test_sqlfluff_reads_every_model_for_snowflake(
+    compiled: list[tuple[str, Path]], tmp_path: Path
 ) -> None:
-    """A second, stricter grammar; the models only, because it is slow."""
-    for number, (of_file, file) in enumerate(compiled):
-        if of_file == dialect and "models" in file.parts:
-            name = f"{number:04d}_{file.name}"
-            (tmp_path / name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    """A second, stricter grammar. That of DuckDB is read by the linter and by DuckDB itself."""
+    codes = {
+        file.read_text(encoding="utf-8"): file.name
+        for dialect, file in compiled
+        if dialect == "snowflake" and "models" in file.parts and not file.parent.suffix
+    }
+    assert codes
+    for number, (code, name) in enumerate(codes.items()):
+        (tmp_path / f"{number:04d}_{name}").write_text(code, encoding="utf-8")
     outcome = subprocess.run(
         [
-            *(sys.executable, "-W", "ignore", "-m", "sqlfluff", "parse"),
-            *("--dialect", dialect, "--templater", "raw", "--ignore-local-config"),
-            *("--format", "none", "--nocolor", str(tmp_path)),
+            *(sys.executable, "-W", "ignore", "-m", "sqlfluff", "lint", "--processes", "2"),
+            *("--dialect", "snowflake", "--templater", "raw", "--ignore-local-config"),
+            # one cheap rule: what cannot be parsed is reported whatever the rules
+            *("--rules", "layout.end_of_file", "--exclude-rules", "layout.end_of_file"),
+            *("--nocolor", "--disable-progress-bar", str(tmp_path)),
         ],
         cwd=tmp_path,
         capture_output=True,
@@ -43,4 +47,5 @@ def test_sqlfluff_reads_every_model(
         timeout=300,
         check=False,
     )
-    assert outcome.returncode == 0, outcome.stdout[-3000:] + outcome.stderr[-1000:]
+    unparsable = [line for line in outcome.stdout.splitlines() if "PRS" in line or "FAIL" in line]
+    assert outcome.returncode == 0, "\n".join(unparsable) or outcome.stderr[-2000:]

@@ -327,7 +327,7 @@ def test_killed_at_random_times_the_link_is_whole(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     publish_version(settings, 1)
     build_marts(settings, 2, 100_000)
-    delays = random.Random(20190430)  # noqa: S311 - times to kill at, not secrets
+    delays = random.Random(20190430)
     for _ in range(3):
         started = PROCESSES.Event()
         publisher = PROCESSES.Process(target=publish_for_ever, args=(started, tmp_path))
