@@ -100,7 +100,7 @@ def test_published_marts_that_cannot_be_read_say_what_to_do(
 
 def test_sums_compare_rightly_after_a_left_join_to_nothing(settings: Settings) -> None:
     """DuckDB 2.0.0 says false here with all its optimisers on."""
-    with open_memory(settings) as connection:
+    with warehouse.open_memory(settings) as connection:
         connection.execute(
             "create table taken as select i % 2 as item, i as units from range(6) t(i)"
         )
