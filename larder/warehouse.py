@@ -187,6 +187,8 @@ def _open(
     connection.execute(f"set memory_limit = {literal(settings.memory_limit)}")
     # `select * from name` must never find a Python variable
     connection.execute("set python_enable_replacements = false")
+    # It makes DuckDB 2.0.0 compare wrongly after a left join; profiles.yml does the same.
+    connection.execute("set disabled_optimizers = 'statistics_propagation'")
     # DuckDB would draw it into standard output, where a query's CSV goes
     connection.execute("set enable_progress_bar = false")
     spill = str(_spill_folder(settings, label))

@@ -99,8 +99,8 @@ deliveries as (
     from earliest_dates
     inner join dates
         on
-            dates.calendar_date >= earliest_dates.earliest_date
-            and dates.calendar_date < earliest_dates.earliest_date + 14
+            earliest_dates.earliest_date <= dates.calendar_date
+            and earliest_dates.earliest_date + 14 > dates.calendar_date
     where contains(lower(earliest_dates.restock_weekdays), '"' || dates.weekday || '"')
 ),
 

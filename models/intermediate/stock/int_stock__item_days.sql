@@ -37,9 +37,11 @@ item_versions as (
     from {{ ref('int_catalog__item_versions') }}
 ),
 
-dates as (
-    select calendar_date
+-- 0, 1, … days after a sale
+days_after as (
+    select cast(calendar_date - cast('{{ var("first_date") }}' as date) as integer) as days
     from {{ ref('int_clock__dates') }}
+    where calendar_date < cast('{{ var("first_date") }}' as date) + {{ var('active_days') }}
 ),
 
 movements as (
@@ -257,11 +259,13 @@ lost as (
 ),
 
 -- where no stock is reported an item is on offer for as long as it is sold now and then
-offered as (
+sale_days as (
     select
         sales.location_id,
         sales.item_id,
-        dates.calendar_date as item_date,
+        sales.sale_date,
+        touched.from_date,
+        location_days.told_until_date,
         location_days.closes_minute - location_days.opens_minute as minutes_so_far,
         max(greatest(sales.accepted_at, touched.accepted_at)) as accepted_at
     from sales
@@ -271,17 +275,33 @@ offered as (
             and sales.item_id = touched.item_id
             and sales.sale_date > touched.from_date - {{ var('active_days') }}
     inner join location_days on sales.location_id = location_days.location_id
-    inner join dates
-        on
-            dates.calendar_date >= greatest(sales.sale_date, touched.from_date)
-            and dates.calendar_date < sales.sale_date + {{ var('active_days') }}
-            and dates.calendar_date <= location_days.told_until_date
     where not location_days.has_stock_events
     group by
         sales.location_id,
         sales.item_id,
-        dates.calendar_date,
+        sales.sale_date,
+        touched.from_date,
+        location_days.told_until_date,
         location_days.closes_minute - location_days.opens_minute
+),
+
+offered as (
+    select
+        sale_days.location_id,
+        sale_days.item_id,
+        sale_days.sale_date + days_after.days as item_date,
+        sale_days.minutes_so_far,
+        max(sale_days.accepted_at) as accepted_at
+    from sale_days
+    cross join days_after
+    where
+        sale_days.sale_date + days_after.days >= sale_days.from_date
+        and sale_days.sale_date + days_after.days <= sale_days.told_until_date
+    group by
+        sale_days.location_id,
+        sale_days.item_id,
+        sale_days.sale_date + days_after.days,
+        sale_days.minutes_so_far
 ),
 
 measures as (

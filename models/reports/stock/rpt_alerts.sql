@@ -84,8 +84,8 @@ deliveries as (
     from places
     inner join dates
         on
-            dates.calendar_date >= places.local_date
-            and dates.calendar_date <= places.local_date + 7
+            places.local_date <= dates.calendar_date
+            and places.local_date + 7 >= dates.calendar_date
     where
         -- deliveries come before opening
         (
