@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from dbt_client import Dbt
+from warehouse_homes import NOW, settings_of
 
 from larder.serving.publish import publish
 from larder.settings import Settings
 from loaders.load import load
 from loaders.sample.network import SampleOptions, write_sample_network
 
-# When the tests' loads and publications happen; the sample network ends on 2019-04-30.
-NOW = datetime(2019, 5, 1, 5, 0, tzinfo=UTC)
-
 WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
-
-
-def settings_of(home: Path) -> Settings:
-    """Return the settings of a home folder whose key lies beside it."""
-    return Settings(home=home, key_file=home.with_name(f"{home.name}.key"))
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +29,7 @@ def make_sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int,
     """A function (name, days, locations) that writes and loads a sample network."""
 
     def make(name: str, days: int, locations: int) -> Settings:
-        settings = settings_of(tmp_path_factory.mktemp(name) / "warehouse")
+        settings: Settings = settings_of(tmp_path_factory.mktemp(name) / "warehouse")
         write_sample_network(
             settings.landing_folder,
             settings.home / "truth",

@@ -39,7 +39,7 @@ item_versions as (
 
 -- 0, 1, … days after a sale
 days_after as (
-    select cast(calendar_date - cast('{{ var("first_date") }}' as date) as integer) as days
+    select cast(calendar_date - cast('{{ var("first_date") }}' as date) as integer) as day_number
     from {{ ref('int_clock__dates') }}
     where calendar_date < cast('{{ var("first_date") }}' as date) + {{ var('active_days') }}
 ),
@@ -289,18 +289,18 @@ offered as (
     select
         sale_days.location_id,
         sale_days.item_id,
-        sale_days.sale_date + days_after.days as item_date,
+        sale_days.sale_date + days_after.day_number as item_date,
         sale_days.minutes_so_far,
         max(sale_days.accepted_at) as accepted_at
     from sale_days
     cross join days_after
     where
-        sale_days.sale_date + days_after.days >= sale_days.from_date
-        and sale_days.sale_date + days_after.days <= sale_days.told_until_date
+        sale_days.sale_date + days_after.day_number >= sale_days.from_date
+        and sale_days.sale_date + days_after.day_number <= sale_days.told_until_date
     group by
         sale_days.location_id,
         sale_days.item_id,
-        sale_days.sale_date + days_after.days,
+        sale_days.sale_date + days_after.day_number,
         sale_days.minutes_so_far
 ),
 

@@ -70,22 +70,30 @@ touched as (
     inner join location_scopes on touched_periods.location_id = location_scopes.location_id
 ),
 
+-- narrowed first: else the engine adds up all of history before it looks at what was touched
+open_periods as (
+    select *
+    from item_periods
+    where
+        is_known
+        and period_start in (select touched.period_start from touched)
+),
+
 members as (
     select
         touched.scope,
         touched.scope_id,
-        item_periods.*
-    from item_periods
+        open_periods.*
+    from open_periods
     inner join location_scopes
-        on item_periods.location_id = location_scopes.location_id and location_scopes.is_current
+        on open_periods.location_id = location_scopes.location_id and location_scopes.is_current
     inner join touched
         on
             location_scopes.scope = touched.scope
             and location_scopes.scope_id = touched.scope_id
-            and item_periods.item_id = touched.item_id
-            and item_periods.period = touched.period
-            and item_periods.period_start = touched.period_start
-    where item_periods.is_known
+            and open_periods.item_id = touched.item_id
+            and open_periods.period = touched.period
+            and open_periods.period_start = touched.period_start
 ),
 {%- else -%}
 touched as (

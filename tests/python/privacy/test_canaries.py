@@ -12,8 +12,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import NOW, settings_of
 from dbt_client import Dbt
+from warehouse_homes import NOW, settings_of
 
 from larder.keys import person_hash, read_key
 from larder.serving.publish import publish
@@ -27,7 +27,7 @@ from loaders.vault import open_vault
 WORD = "zqcanary"
 BIRTH_DATE = "1931-02-27"
 WHEN = "2019-04-30T09:00:00Z"
-WITHOUT_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # the layers that may know a person, which are never published
 NOT_SEARCHED = ("landing", "raw", "vault", "build.duckdb", "truth")
 KNOWN = {
@@ -110,10 +110,10 @@ def plant(settings: Settings) -> None:
 @pytest.fixture(scope="module")
 def planted(dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A warehouse that has been through everything with canaries in it."""
-    settings = settings_of(tmp_path_factory.mktemp("canaries") / "warehouse")
+    settings: Settings = settings_of(tmp_path_factory.mktemp("canaries") / "warehouse")
     plant(settings)
     load(settings, lambda: NOW)
-    result = dbt.run(settings.home, "build", *WITHOUT_UNIT_TESTS, is_parsed=False)
+    result = dbt.run(settings.home, "build", *WITHOUT_TESTS)
     assert result.success, (result.message, result.problems)
     # the second build is incremental: it names the segments that are new
     event = record_of(read_entities()["fridge/stock_events"]) | {"event_id": "event-2"}
@@ -121,7 +121,7 @@ def planted(dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     later.write_text(json.dumps(event) + "\n", encoding="utf-8")
     load(settings, lambda: NOW)
     audit(settings, lambda: NOW)
-    result = dbt.run(settings.home, "build", *WITHOUT_UNIT_TESTS, is_parsed=False)
+    result = dbt.run(settings.home, "build", *WITHOUT_TESTS, is_parsed=False)
     assert result.success, (result.message, result.problems)
     result = dbt.run(
         settings.home, "docs", "generate", "--static", target_path=settings.home / "docs"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -100,12 +101,12 @@ def population(seed: int) -> list[tuple[object, ...]]:
     start = np.datetime64("2023-01-01T00:00:00")
     days = QUARTERS * 91
     growth = rng.random() < 0.5
-    versions = []
+    versions: list[tuple[Any, ...]] = []
     for number in range(people):
         region = [None, "A", "B", "C"][rng.choice(4, p=[0.05, 0.5, 0.3, 0.15])]
         community = None if rng.random() < 0.3 else f"{region}{rng.integers(1, 3)}"
         when = int(rng.integers(0, 60))
-        row = [
+        row: list[Any] = [
             f"key{number:04d}",
             community,
             ["18-29", "30-44", "75+", None][rng.choice(4, p=[0.5, 0.35, 0.1, 0.05])],

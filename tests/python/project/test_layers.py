@@ -107,7 +107,8 @@ def test_a_staging_model_reads_the_source_of_its_name_alone(
     manifest: dict[str, Any], nodes: Nodes
 ) -> None:
     for name, node in models(nodes):
-        if layer(node) == "staging":
+        # what the loader records of itself is put together from the views of all entities
+        if layer(node) == "staging" and not name.startswith("stg_raw__"):
             (parent,) = node["depends_on"]["nodes"]
             source = manifest["sources"][parent]
             assert name == f"stg_{source['source_name']}__{source['name']}"

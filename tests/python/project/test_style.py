@@ -132,6 +132,9 @@ def test_yaml_files_stay_short_and_are_named_for_their_folder() -> None:
         lines = len(file.read_text(encoding="utf-8").splitlines())
         if lines > YAML_LINES:
             wrong.append(f"{file.relative_to(PROJECT_ROOT)} has {lines} lines")
+        # the one file of who reads what, across all layers
+        if file.name == "_exposures.yml" and file.parent.name == "models":
+            continue
         if not re.fullmatch(
             rf"_{file.parent.name}__(models|sources|unit_tests|exposures)\w*\.yml", file.name
         ):
