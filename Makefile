@@ -38,7 +38,8 @@ lint: $(INSTALLED) ## Check the style of Python and SQL
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	# the dbt templater opens a warehouse; an empty one will do
-	LARDER_HOME=$$(mktemp -d) $(BIN)/sqlfluff lint --disable-progress-bar models macros analyses tests/dbt
+	LARDER_HOME=$$(mktemp -d) $(BIN)/sqlfluff lint --processes 2 --disable-progress-bar \
+	    models macros analyses tests/dbt
 
 types: $(INSTALLED) ## Check the types
 	$(BIN)/mypy

@@ -101,7 +101,7 @@ ranked as (
             partition by order_line_key, updated_at
         ) as is_valid,
         row_number() over (
-            partition by order_line_key order by updated_at desc, content_hash
+            partition by order_line_key order by updated_at desc, content_hash asc
         ) = 1 as is_current,
         ordered_at,
         updated_at,

@@ -1,6 +1,8 @@
 -- one row per stock event and content: of an event's conflicting copies the smallest content hash
 -- is current; the losers stay, so that what they had touched is recomputed when they lose
-{{ config(materialized='incremental', unique_key='event_id', incremental_strategy='delete+insert') }}
+{{ config(
+    materialized='incremental', unique_key='event_id', incremental_strategy='delete+insert'
+) }}
 
 -- nearly all events come once, so only the few that do not are sorted and compared; each step
 -- imports the events for itself, because DuckDB copies what is used twice
@@ -62,9 +64,7 @@ lone_copies as (
     left join contested on records.event_id = contested.event_id
     where
         contested.event_id is null
-        {% if is_incremental() -%}
-        and {{ newly_accepted(this) }}
-        {%- endif %}
+        and {{ newly_accepted(this) if is_incremental() else 'true' }}
 ),
 
 contested_copies as (

@@ -8,7 +8,8 @@ numbered as (
     select
         calendar_date,
         -- 1900-01-01 was a Monday; engines count weekdays differently, days they count alike
-        {{ dbt.datediff("cast('1900-01-01' as date)", 'calendar_date', 'day') }} % 7 as days_after_monday
+        {{ dbt.datediff("cast('1900-01-01' as date)", 'calendar_date', 'day') }} -- noqa: LT05
+        % 7 as days_after_monday
     from dates
 ),
 
@@ -42,7 +43,9 @@ described as (
         cast(extract(year from thursday) as integer) as iso_year,
         cast(
             floor(
-                {{ dbt.datediff(dbt.date_trunc('year', 'thursday'), 'thursday', 'day') }} / 7
+                {{ dbt.datediff(
+                    dbt.date_trunc('year', 'thursday'), 'thursday', 'day'
+                ) }} / 7 -- noqa: LT05
             ) + 1 as integer
         ) as iso_week,
         days_after_monday >= 5 as is_weekend,

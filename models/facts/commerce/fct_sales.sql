@@ -296,8 +296,10 @@ valued as (
                     - priced_returned_usd
                     - case
                         when has_taken = 1
-                            then cast(unpriced_returned_units as double)
-                                * cast(taken_usd as double) / cast(taken_units as double)
+                            then
+                                cast(unpriced_returned_units as double)
+                                * cast(taken_usd as double)
+                                / cast(taken_units as double)
                         else list_returned_usd
                     end
                     as numeric(18, 4)

@@ -19,9 +19,7 @@ new_waste as (
     from {{ ref('int_stock__movements') }}
     where
         kind = 'discarded'
-        {% if is_incremental() -%}
-        and accepted_at > {{ last_accepted(this) }}
-        {%- endif %}
+        and {{ 'accepted_at > ' ~ last_accepted(this) if is_incremental() else 'true' }}
 ),
 
 {% if has_new_versions -%}
@@ -57,7 +55,11 @@ still_waste as (
     where
         is_current
         and kind = 'discarded'
-        and event_id in (select touched.event_id from touched where not touched.is_current)
+        and event_id in (
+            select touched.event_id
+            from touched
+            where not touched.is_current
+        )
 ),
 
 discarded as (
@@ -65,7 +67,7 @@ discarded as (
     from touched
     where is_current or event_id not in (select still_waste.event_id from still_waste)
     qualify row_number() over (
-        partition by event_id order by is_current desc, content_hash
+        partition by event_id order by is_current desc, content_hash asc
     ) = 1
 ),
 

@@ -47,7 +47,7 @@ dated as (
         updated_at,
         case
             when lag(updated_at) over (partition by item_id order by updated_at) is not null
-            then updated_at
+                then updated_at
             else cast('1900-01-01' as timestamp)
         end as valid_from,
         coalesce(

@@ -21,7 +21,8 @@ newest as (
     select *
     from records
     qualify row_number() over (
-        partition by location_id order by updated_at desc, content_hash, accepted_at, segment
+        partition by location_id
+        order by updated_at desc, content_hash asc, accepted_at asc, segment asc
     ) = 1
 ),
 

@@ -33,7 +33,7 @@ ranked as (
         location_id,
         item_ids,
         row_number() over (
-            partition by promotion_id order by updated_at desc, content_hash
+            partition by promotion_id order by updated_at desc, content_hash asc
         ) = 1 and not is_deleted as is_in_force,
         starts_at,
         ends_at,

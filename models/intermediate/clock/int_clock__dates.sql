@@ -19,7 +19,9 @@ numbers as (
 dates as (
     select cast('{{ var("first_date") }}' as date) + day_number as calendar_date
     from numbers
-    where cast('{{ var("first_date") }}' as date) + day_number <= cast('{{ var("last_date") }}' as date)
+    where
+        cast('{{ var("first_date") }}' as date) + day_number
+        <= cast('{{ var("last_date") }}' as date)
 )
 
 select *

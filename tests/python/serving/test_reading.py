@@ -48,7 +48,7 @@ create table marts.dim_items as select 'x' as item_id, date '2019-04-01' as open
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    settings = settings_for(tmp_path_factory.mktemp("home"))
+    settings: Settings = settings_for(tmp_path_factory.mktemp("home"))
     with duckdb.connect(str(settings.build_database)) as connection:
         connection.execute(BUILD)
     publish(settings, NOW)
