@@ -54,13 +54,14 @@ limit $limit
 ORDERS = """
 select
     dim_locations.location_name,
-    strftime(orders.order_date, '%a %d %b') as delivery,
-    count(*) filter (where orders.order_quantity > 0) as items,
-    sum(orders.order_quantity) as units,
-    sum(orders.expected_cost_usd) as expected_cost_usd
-from marts.ml_order_quantities as orders
+    strftime(plan.order_date, '%a %d %b') as delivery,
+    count(*) filter (where plan.planned_units > 0) as items,
+    sum(plan.planned_units) as units,
+    sum(plan.plan_cost_usd) as expected_cost_usd,
+    sum(plan.cost_against_previous_policy_usd) as against_previous_usd
+from marts.rpt_order_plan as plan
 inner join marts.dim_locations using (location_id)
-where orders.as_of_date = (select max(as_of_date) from marts.ml_order_quantities)
+where plan.as_of_date = (select max(as_of_date) from marts.rpt_order_plan)
 group by all
 order by units desc, location_name
 """
@@ -172,19 +173,18 @@ def _risks(connection: duckdb.DuckDBPyConnection) -> Section:
 
 def _orders(connection: duckdb.DuckDBPyConnection) -> Section:
     rows = _rows(connection, ORDERS)
-    total_units = sum(float(row[3] or 0) for row in rows)
-    total_cost = sum(float(row[4] or 0) for row in rows)
+    units, cost, against = (sum(float(row[index] or 0) for row in rows) for index in (3, 4, 5))
     return Section(
         "What to order for the next delivery",
         ("place", "delivery", "items", "units", "expected cost (USD)"),
         [
-            (place, day, items, int(units or 0), f"{float(cost or 0):,.2f}")
-            for place, day, items, units, cost in rows[:SHOWN_ORDERS]
+            (place, day, items, int(planned or 0), f"{float(expected or 0):,.2f}")
+            for place, day, items, planned, expected, _ in rows[:SHOWN_ORDERS]
         ],
-        f"{len(rows)} places, {total_units:,.0f} units in all, beside what is still held. Expected "
-        f"cost {total_cost:,.2f} USD: missed sales at their margin, and what is left over at the "
-        "next delivery as if it were thrown away, though some of it will still be sold. Each "
-        'item: larder query "select * from rpt_order_plan".',
+        f"{len(rows)} places, {units:,.0f} units in all, beside what is still held. Missed sales "
+        f"and waste are expected to cost {cost:,.2f} USD, {abs(against):,.2f} "
+        f"{'less' if against < 0 else 'more'} than with the usual deliveries. Each item: larder "
+        'query "select * from rpt_order_plan".',
     )
 
 

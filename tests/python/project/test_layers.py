@@ -15,8 +15,8 @@ Nodes = Callable[[str], list[dict[str, Any]]]
 
 # layer → what it may read. Two roads more than the house style names: what the scores look at is
 # made of facts (int_stock__score_days, int_orders__candidates), and so is the one base of all
-# reports over time (int_stock__item_days); these are steps, and no tables for users. Nothing below the
-# scores reads scores, nothing reads a report, and only the anonymised layer reads people.
+# reports over time (int_stock__item_days); these are steps, and no tables for users. Nothing below
+# the scores reads scores, nothing reads a report, and only the anonymised layer reads people.
 MAY_READ = {
     "staging": {"source"},
     "anonymised": {"staging"},
