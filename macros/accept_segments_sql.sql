@@ -23,6 +23,11 @@
     {%- endif %}
     delete from raw.segments
     where segment not in (select segment from segments_found);
+    -- the home may have moved, or be named from another folder
+    update raw.segments as known
+    set path = segments_found.path
+    from segments_found
+    where known.segment = segments_found.segment and known.path != segments_found.path;
     insert into raw.segments
     select
         segment,

@@ -14,7 +14,7 @@
 
 {% macro duckdb__freeze_raw() -%}
     {%- if execute and flags.WHICH in ('run', 'build') -%}
-        {%- do run_query(accept_segments_sql(env_var('LARDER_HOME', 'warehouse'))) -%}
+        {%- do run_query(accept_segments_sql(env_var('LARDER_HOME', 'warehouse') | replace("'", "''"))) -%}
         {%- do run_query(rejected_records_sql()) -%}
         {%- for node in graph.sources.values() if node.config.meta.is_landed -%}
             {%- do run_query(segments_view_sql(node)) -%}

@@ -39,7 +39,7 @@
         segments.accepted_at
     {%- if paths %}
     from read_parquet(
-        [{% for path in paths %}'{{ path }}'{{ ", " if not loop.last }}{% endfor %}],
+        [{% for path in paths %}'{{ path | replace("'", "''") }}'{{ ", " if not loop.last }}{% endfor %}],
         filename = true, file_row_number = true, hive_partitioning = false
     ) as records
     {%- else %}
