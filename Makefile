@@ -45,7 +45,7 @@ types: $(INSTALLED) ## Check the types
 	$(BIN)/mypy
 
 unit: $(INSTALLED) ## Run the tests, dbt's among them
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 bench: $(INSTALLED) ## Measure speed and memory beside named peers
 	$(BIN)/python -m benchmarks

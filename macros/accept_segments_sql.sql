@@ -30,10 +30,7 @@
     where known.segment = segments_found.segment and known.path != segments_found.path;
     insert into raw.segments
     select
-        segment,
-        path,
-        split_part(segment, '/', 1),
-        split_part(segment, '/', 2),
+        segment, path, split_part(segment, '/', 1), split_part(segment, '/', 2),
         greatest(
             now()::timestamp,
             coalesce((select max(accepted_at) from raw.segments), now()::timestamp)
