@@ -1,4 +1,4 @@
-"""The main job: load, audit, build and test, publish; each step says what it did or skipped."""
+"""The main job: load, audit, compact, build, test, publish; each says what it did or skipped."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from larder.serving.publish import Publication, publish, published_generation
 from larder.serving.status import LandingState
 from larder.settings import Settings
 from loaders.audit import AuditSummary, audit
+from loaders.compaction import CompactionSummary, compact
 from loaders.landing import find_files
 from loaders.load import LoadSummary, load
 from loaders.segments import Ledger, find_segments
@@ -26,6 +27,7 @@ class RunReport:
 
     load: LoadSummary
     audit: AuditSummary
+    compaction: CompactionSummary | None = None
     build: BuildResult | None = None
     publication: Publication | None = None
     skipped: list[str] = field(default_factory=list)
@@ -53,6 +55,9 @@ def run(settings: Settings, now: Callable[[], datetime], start_step: StartStep) 
             f"build, test and publish: generation {generation} holds everything that is accepted"
         )
         return report
+    # before the build, which then reads fewer files; never on its own, for it is nothing new
+    report.compaction = compact(settings, now)
+    state = fingerprint(settings, find_segments(settings.raw_folder))
     report.build = build(settings, only_audited=True, progress=start_step("build and test"))
     report.publication = publish(settings, now())
     _write_state(settings, {report.publication.generation: state})

@@ -36,6 +36,8 @@ from loaders.readers import (
 # Files that belong to no entity are kept, with their reason, in an entity of their own.
 UNKNOWN = "unknown/files"
 METADATA_KEY = b"larder"
+PARTS_KEY = b"larder_parts"
+COMPACTED_PREFIX = "compacted-"
 # Written as fast as it gets: nearly every payload, key and hash is a value of its own, so large
 # dictionaries only cost time.
 PARQUET_OPTIONS = (
@@ -67,10 +69,16 @@ class Origin:
     modified_ns: int
 
 
-def copy_options(origins: Sequence[Origin]) -> str:
-    """Return the options of the COPY statement that writes a segment made from these files."""
-    content = literal(json.dumps([asdict(origin) for origin in origins]))
-    return f"{PARQUET_OPTIONS}, kv_metadata {{{METADATA_KEY.decode()}: {content}}}"
+def copy_options(origins: Sequence[Origin], parts: Sequence[str] = ()) -> str:
+    """Return the options of the COPY statement that writes a segment made from these files.
+
+    `parts` are the segments, relative to raw, that a compacted one takes the place of.
+    """
+    metadata = {METADATA_KEY: [asdict(origin) for origin in origins], PARTS_KEY: list(parts)}
+    content = ", ".join(
+        f"{key.decode()}: {literal(json.dumps(value))}" for key, value in metadata.items() if value
+    )
+    return f"{PARQUET_OPTIONS}, kv_metadata {{{content}}}"
 
 
 @dataclass(frozen=True)
@@ -178,6 +186,13 @@ def read_origins(segment: Path) -> list[Origin]:
     """Return which landing files a segment was made from."""
     metadata = pq.read_metadata(segment).metadata or {}
     return [Origin(**origin) for origin in json.loads(metadata.get(METADATA_KEY, b"[]"))]
+
+
+def read_parts(segment: Path) -> list[str]:
+    """Return the segments, relative to raw, that a compacted one takes the place of."""
+    metadata = pq.read_metadata(segment).metadata or {}
+    parts: list[str] = json.loads(metadata.get(PARTS_KEY, b"[]"))
+    return parts
 
 
 def write_segment(

@@ -13,17 +13,5 @@
 {%- endmacro %}
 
 {% macro duckdb__newly_accepted(relation) -%}
-    {%- if not execute -%}
-        true
-    {%- else -%}
-        {%- set segments = run_query(
-            "select segment from raw.segments where accepted_at > "
-            ~ last_accepted(relation) ~ " order by segment"
-        ).columns[0].values() -%}
-        {%- if segments -%}
-            segment in ('{{ segments | join("', '") }}')
-        {%- else -%}
-            false
-        {%- endif -%}
-    {%- endif -%}
+    {{ named_segments("accepted_at > " ~ last_accepted(relation)) }}
 {%- endmacro %}

@@ -26,7 +26,7 @@ from loaders.audit.measures import (
 from loaders.audit.pages import pages_index
 from loaders.audit.rules import REFERENCES, THRESHOLDS_SEED, Rule, read_rules
 from loaders.audit.verdicts import (
-    Decision,
+    ACCEPTED,
     HeldSegment,
     Verdict,
     Verdicts,
@@ -35,8 +35,6 @@ from loaders.audit.verdicts import (
     segment_names,
 )
 from loaders.entities import DESCRIPTION, read_entities
-
-ACCEPTED: tuple[Decision, ...] = ("accepted", "released")
 
 Progress = Callable[[str, int, int], None]
 

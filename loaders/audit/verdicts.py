@@ -24,6 +24,7 @@ FINGERPRINT_KEY = b"larder_fingerprint"
 MOST_FILES = 250
 
 Decision = Literal["accepted", "held", "released"]
+ACCEPTED: tuple[Decision, ...] = ("accepted", "released")
 
 VERDICT_SCHEMA = pa.schema(
     [

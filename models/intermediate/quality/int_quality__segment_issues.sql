@@ -13,7 +13,7 @@ with segments as (
     select *
     from {{ ref('stg_raw__segments') }}
     {% if is_incremental() -%}
-    where {{ newly_accepted(this) }}
+    where {{ newly_listed(this) }}
     {%- endif %}
 ),
 
@@ -21,7 +21,7 @@ rejected_records as (
     select *
     from {{ ref('stg_raw__rejected_records') }}
     {% if is_incremental() -%}
-    where {{ newly_accepted(this) }}
+    where {{ newly_listed(this) }}
     {%- endif %}
 ),
 
@@ -29,7 +29,7 @@ unreadable_fields as (
     select *
     from {{ ref('stg_raw__unreadable_fields') }}
     {% if is_incremental() -%}
-    where {{ newly_accepted(this) }}
+    where {{ newly_listed(this) }}
     {%- endif %}
 ),
 
