@@ -99,6 +99,19 @@ def as_of_moment(now: pd.DataFrame, rows: int) -> Days:
     return np.full(rows, moment[0] if len(moment) else np.datetime64("NaT", "us"))
 
 
+def is_known(pairs: pd.DataFrame, known: pd.DataFrame | None, versions: Sequence[str]) -> bool:
+    """Say whether every model version has rows for the newest as_of_date of all pairs.
+
+    Where it is so, or there are no pairs, a build need not read their history.
+    """
+    if pairs.empty:
+        return True
+    if known is None:
+        return False
+    newest = known[days(known, "as_of_date") == days(pairs, "as_of_date").max()]
+    return set(versions) <= set(newest["model_version"])
+
+
 def without_known(
     scores: pd.DataFrame, known: pd.DataFrame | None, keys: Sequence[str]
 ) -> pd.DataFrame:

@@ -73,31 +73,33 @@ class Panel:
         )
 
 
-def read_panel(frame: pd.DataFrame, history_days: int = HISTORY_DAYS) -> Panel:
-    """Lay the rows of `int_stock__score_days` out as matrices.
+def read_panel(
+    days_seen: pd.DataFrame, pairs: pd.DataFrame, history_days: int = HISTORY_DAYS
+) -> Panel:
+    """Lay the rows of `int_stock__score_days` out as matrices, a row for each of the pairs.
 
-    Rows after a pair's as_of_date, or older than `history_days`, are left out: a later day can
-    therefore never reach a score. Time O(rows); memory 8 matrices of 8 bytes a cell.
+    `pairs` are the rows of `int_stock__score_pairs`; one without a day has no row. Days after a
+    pair's as_of_date (`days_ago` below 0), or older than `history_days`, are left out: a later
+    day can therefore never reach a score. Time O(rows); memory 8 matrices of 8 bytes a cell.
     """
-    as_of = days(frame, "as_of_date")
-    age = (as_of - days(frame, "stock_date")).astype(np.int64)
+    age = numbers(days_seen, "days_ago").astype(np.int64)
     kept = (age >= 0) & (age < history_days)
     width = int(age[kept].max()) + 1 if kept.any() else 0
-    rows = frame.loc[kept]
-    location, locations = pd.factorize(rows["location_id"].astype(str), sort=True)
-    item, items = pd.factorize(rows["item_id"].astype(str), sort=True)
-    pair, row = np.unique(location * max(1, len(items)) + item, return_inverse=True)
-    location_codes, item_codes = np.divmod(pair.astype(np.int64), max(1, len(items)))
+    rows = days_seen.loc[kept]
+    pairs = pairs.sort_values(["location_id", "item_id"])
+    position = pd.Index(pairs["pair_number"]).get_indexer(rows["pair_number"])
+    present, row = np.unique(position, return_inverse=True)
+    pairs = pairs.iloc[present]
+    location_codes, locations = pd.factorize(texts(pairs, "location_id"), sort=True)
+    item_codes, items = pd.factorize(texts(pairs, "item_id"), sort=True)
     column = width - 1 - age[kept]
-    shape = (len(pair), width)
+    shape = (len(pairs), width)
 
     def matrix(values: Floats) -> Floats:
         cells = np.zeros(shape)
         cells[row, column] = np.nan_to_num(values)
         return cells
 
-    pair_as_of = np.full(len(pair), np.datetime64("NaT", "D"))
-    pair_as_of[row] = as_of[kept]
     observed = np.zeros(shape, dtype=np.bool_)
     observed[row, column] = True
     stocked_out = np.zeros(shape, dtype=np.bool_)
@@ -110,9 +112,9 @@ def read_panel(frame: pd.DataFrame, history_days: int = HISTORY_DAYS) -> Panel:
     return Panel(
         location_ids=np.asarray(locations, dtype=object)[location_codes],
         item_ids=np.asarray(items, dtype=object)[item_codes],
-        location_codes=location_codes,
-        item_codes=item_codes,
-        as_of=pair_as_of,
+        location_codes=location_codes.astype(np.int64),
+        item_codes=item_codes.astype(np.int64),
+        as_of=days(pairs, "as_of_date"),
         sold=matrix(np.maximum(numbers(rows, "sold_units"), 0)),
         discarded=matrix(np.maximum(numbers(rows, "discarded_units"), 0)),
         missing=matrix(np.maximum(-numbers(rows, "adjusted_units"), 0)),

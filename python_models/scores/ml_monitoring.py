@@ -19,10 +19,12 @@ SCHEMA = {
     "observations": frames.COUNT,
 }
 
+KEYS = ["model_name", "model_version", "as_of_date"]
 
-def monitor(days, risks, plans):
+
+def monitor(days, pairs, risks, plans):
     """Compare the risks and plans of the last weeks with the days since."""
-    history = panel.read_panel(days)
+    history = panel.read_panel(days, pairs)
     if history.size == 0:
         return frames.empty(SCHEMA)
     risks = risks[risks["model_version"] == waste.MODEL_VERSION]
@@ -61,9 +63,9 @@ def positions(history, scores):
     return history.positions(frames.texts(scores, "location_id"), frames.texts(scores, "item_id"))
 
 
-def since(days):
+def recent(pairs):
     """Write the SQL condition that keeps the scores of the last 28 days."""
-    newest = frames.days(days, "as_of_date").max() if len(days) else np.datetime64("1970-01-01")
+    newest = frames.days(pairs, "as_of_date").max()
     return f"as_of_date >= date '{newest - np.timedelta64(monitoring.WINDOW_DAYS, 'D')}'"
 
 
@@ -74,14 +76,16 @@ def model(dbt, session):
         incremental_strategy="append",
         packages=["numpy", "pandas", "pyarrow"],
     )
-    days = frames.to_pandas(dbt.ref("int_stock__score_days"))
-    # both engines take the condition as SQL text, so that old scores stay where they are
-    risks = frames.to_pandas(dbt.ref("ml_waste_probabilities").filter(since(days)))
-    plans = frames.to_pandas(dbt.ref("ml_order_quantities").filter(since(days)))
-    signals = monitor(days, risks, plans)
+    pairs = frames.to_pandas(dbt.ref("int_stock__score_pairs"))
     known = None
     if dbt.is_incremental:
-        query = f"select distinct model_name, model_version, as_of_date from {dbt.this}"
+        query = f"select distinct {', '.join(KEYS)} from {dbt.this}"
         known = frames.to_pandas(session.sql(query))
-    keys = ["model_name", "model_version", "as_of_date"]
-    return frames.for_engine(frames.without_known(signals, known, keys), session)
+    if frames.is_known(pairs, known, [waste.MODEL_VERSION, orders.MODEL_VERSION]):
+        return frames.for_engine(frames.empty(SCHEMA), session)
+    # both engines take a condition as SQL text, so that what is old stays where it is
+    days = dbt.ref("int_stock__score_days").filter(f"days_ago <= {monitoring.WINDOW_DAYS}")
+    risks = frames.to_pandas(dbt.ref("ml_waste_probabilities").filter(recent(pairs)))
+    plans = frames.to_pandas(dbt.ref("ml_order_quantities").filter(recent(pairs)))
+    signals = monitor(frames.to_pandas(days), pairs, risks, plans)
+    return frames.for_engine(frames.without_known(signals, known, KEYS), session)

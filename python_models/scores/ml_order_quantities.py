@@ -1,7 +1,7 @@
 """One row per location, item and as-of date: how many units to order for the next delivery.
 
-Appended: a pair and as-of date that is already there is never planned again. Memory about 0.6 GB
-per million stock days read (most of it the texts of the ids), O(rows) time.
+Appended: a pair and as-of date that is already there is never planned again. Memory about 0.2 GB
+per million stock days read, O(rows) time.
 """
 
 import numpy as np
@@ -27,12 +27,14 @@ SCHEMA = {
     "stock_units": frames.NUMBER,
 }
 
+KEYS = ["location_id", "item_id", "as_of_date"]
 
-def plan(days, candidates, now):
+
+def plan(days, pairs, candidates, now):
     """Plan the order of every candidate from what its pair was asked for on the same weekdays."""
-    history = panel.read_panel(days)
     if candidates.empty:
         return frames.empty(SCHEMA)
+    history = panel.read_panel(days, pairs)
     candidates = candidates.sort_values(["location_id", "item_id", "order_date"])
     location_ids = frames.texts(candidates, "location_id")
     item_ids = frames.texts(candidates, "item_id")
@@ -100,15 +102,19 @@ def model(dbt, session):
         incremental_strategy="append",
         packages=["numpy", "pandas", "pyarrow"],
     )
+    candidates = frames.to_pandas(dbt.ref("int_orders__candidates"))
+    known = None
+    if dbt.is_incremental and len(candidates):
+        query = f"select distinct {', '.join(KEYS)} from {dbt.this}"
+        since = f" where as_of_date >= date '{frames.days(candidates, 'as_of_date').min()}'"
+        known = frames.to_pandas(session.sql(query + since))
+    # a build in whose time no day has closed does not pay for reading the history
+    if frames.without_known(candidates, known, KEYS).empty:
+        return frames.for_engine(frames.empty(SCHEMA), session)
     plans = plan(
         frames.to_pandas(dbt.ref("int_stock__score_days")),
-        frames.to_pandas(dbt.ref("int_orders__candidates")),
+        frames.to_pandas(dbt.ref("int_stock__score_pairs")),
+        candidates,
         frames.to_pandas(dbt.ref("int_clock__now")),
     )
-    known = None
-    if dbt.is_incremental and len(plans):
-        query = f"select distinct location_id, item_id, as_of_date from {dbt.this}"
-        since = f" where as_of_date >= date '{plans['as_of_date'].min()}'"
-        known = frames.to_pandas(session.sql(query + since))
-    keys = ["location_id", "item_id", "as_of_date"]
-    return frames.for_engine(frames.without_known(plans, known, keys), session)
+    return frames.for_engine(frames.without_known(plans, known, KEYS), session)

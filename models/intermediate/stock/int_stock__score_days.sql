@@ -1,6 +1,6 @@
--- one row per location, item and local day that the scores look at: the newest days up to the last
--- one that has closed, without the days on which nothing had been heard of the pair for too long;
--- a view, because the scores read it only when a day has closed
+-- one row per pair that is scored and local day: the newest days up to the last one that has
+-- closed, without the days on which nothing had been heard of the pair for too long; numbers only,
+-- for Python reads all of them; a view, because the scores read it only when a day has closed
 {{ config(materialized='view') }}
 
 with stock_days as (
@@ -8,49 +8,30 @@ with stock_days as (
     from {{ ref('fct_stock_days') }}
 ),
 
-location_days as (
+pairs as (
     select *
-    from {{ ref('int_clock__location_days') }}
-),
-
-locations as (
-    select
-        location_id,
-        region
-    from {{ ref('dim_locations') }}
-),
-
-holidays as (
-    select *
-    from {{ ref('int_orders__holidays') }}
+    from {{ ref('int_stock__score_pairs') }}
 ),
 
 score_days as (
     select
-        stock_days.location_id,
-        stock_days.item_id,
-        stock_days.stock_date,
-        stock_days.opening_units,
-        stock_days.restocked_units,
-        stock_days.sold_units,
-        stock_days.discarded_units,
-        stock_days.adjusted_units,
-        stock_days.closing_units,
+        pairs.pair_number,
+        cast(pairs.as_of_date - stock_days.stock_date as integer) as days_ago,
+        cast(stock_days.sold_units as double) as sold_units,
+        cast(stock_days.discarded_units as double) as discarded_units,
+        cast(stock_days.adjusted_units as double) as adjusted_units,
+        cast(stock_days.closing_units as double) as closing_units,
         stock_days.is_stocked_out,
-        stock_days.stocked_out_minutes,
-        stock_days.open_minutes,
-        holidays.calendar_date is not null as is_holiday,
-        location_days.as_of_date
+        cast(stock_days.stocked_out_minutes as double) as stocked_out_minutes,
+        cast(stock_days.open_minutes as double) as open_minutes
     from stock_days
-    inner join location_days on stock_days.location_id = location_days.location_id
-    left join locations on stock_days.location_id = locations.location_id
-    left join holidays
+    inner join pairs
         on
-            locations.region = holidays.region
-            and stock_days.stock_date = holidays.calendar_date
+            stock_days.location_id = pairs.location_id
+            and stock_days.item_id = pairs.item_id
     where
-        stock_days.stock_date <= location_days.as_of_date
-        and stock_days.stock_date > location_days.as_of_date - {{ var('score_history_days') }}
+        stock_days.stock_date <= pairs.as_of_date
+        and stock_days.stock_date > pairs.as_of_date - {{ var('score_history_days') }}
         and cast(stock_days.last_event_at as date)
         > stock_days.stock_date - {{ var('active_days') }}
 )

@@ -24,6 +24,7 @@ class Network:
     """Hold the frames that dbt hands to the Python models, and the demand that nobody sees."""
 
     days: pd.DataFrame
+    pairs: pd.DataFrame
     held: pd.DataFrame
     candidates: pd.DataFrame
     items: pd.DataFrame
@@ -36,7 +37,7 @@ class Network:
             self,
             **{
                 name: getattr(self, name).sample(frac=1, random_state=seed)
-                for name in ("days", "held", "candidates", "items")
+                for name in ("days", "pairs", "held", "candidates", "items")
             },
         )
 
@@ -68,26 +69,29 @@ def make_network(seed: int = 1, locations: int = 5, items: int = 4, days: int = 
         out = batches.sum(axis=1) == 0
         batches = np.concatenate([batches[:, 1:], np.zeros((size, 1), dtype=np.int64)], axis=1)
         row = {
-            "opening_units": opening,
-            "restocked_units": restocked,
             "sold_units": demand[:, day] - left,
             "discarded_units": discarded,
             "adjusted_units": np.zeros(size, dtype=np.int64),
             "closing_units": batches.sum(axis=1),
             "is_stocked_out": out,
             "stocked_out_minutes": np.where(out, rng.integers(30, 400, size), 0),
-            "stock_date": np.full(size, FIRST_DAY + day),
+            "pair_number": np.arange(size),
+            "days_ago": np.full(size, days - 1 - day),
         }
         for name, values in row.items():
             columns.setdefault(name, []).append(values)
     as_of = FIRST_DAY + days - 1
     frame = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
-    frame.insert(0, "location_id", np.tile(location_ids, days))
-    frame.insert(1, "item_id", np.tile(item_ids, days))
     frame["open_minutes"] = OPEN_MINUTES
-    frame["is_holiday"] = False
-    frame["as_of_date"] = pd.Timestamp(as_of)
-    frame["stock_date"] = frame["stock_date"].to_numpy().astype("datetime64[s]")
+    pairs = pd.DataFrame(
+        {
+            "pair_number": np.arange(size),
+            "location_id": location_ids,
+            "item_id": item_ids,
+            "is_on_offer": True,
+            "as_of_date": pd.Timestamp(as_of),
+        }
+    )
     pair, ahead = np.nonzero(batches)
     held = pd.DataFrame(
         {
@@ -120,7 +124,7 @@ def make_network(seed: int = 1, locations: int = 5, items: int = 4, days: int = 
         }
     ).merge(catalogue, on="item_id")
     now = pd.DataFrame({"as_of_at": [pd.Timestamp(as_of) + pd.Timedelta(hours=22)]})
-    return Network(frame, held, candidates, catalogue, now, demand)
+    return Network(frame, pairs, held, candidates, catalogue, now, demand)
 
 
 @pytest.fixture(scope="session")

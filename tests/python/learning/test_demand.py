@@ -102,7 +102,7 @@ def test_grouped_quantiles_equal_one_group_at_a_time(rows: list[tuple[int, Any]]
 
 
 def test_windows_are_the_same_weekdays_and_lie_in_the_past(network: Any) -> None:
-    panel = read_panel(network.days)
+    panel = read_panel(network.days, network.pairs)
     rows = np.arange(panel.size)
     for ahead, cover in ((1, 1), (2, 3), (9, 2), (1, 7)):
         windows = same_weekday_windows(
@@ -123,7 +123,7 @@ def forecast(panel: Panel, rows: Any, items: Any) -> Any:
 
 
 def test_quantiles_do_not_cross_and_mass_is_one(network: Any) -> None:
-    panel = read_panel(network.days)
+    panel = read_panel(network.days, network.pairs)
     demand = forecast(panel, np.arange(panel.size), panel.item_codes)
     quantiles = np.stack([demand.quantile(level) for level in (0.1, 0.5, 0.8, 0.9, 0.99)])
     assert (np.diff(quantiles, axis=0) >= 0).all()
@@ -133,7 +133,7 @@ def test_quantiles_do_not_cross_and_mass_is_one(network: Any) -> None:
 def test_a_pair_without_history_takes_its_item_and_an_unknown_item_that_of_all(
     network: Any,
 ) -> None:
-    panel = read_panel(network.days)
+    panel = read_panel(network.days, network.pairs)
     item = np.array([2, -1])
     nobody = np.array([-1, -1])
     level = levels(panel, nobody, item)
@@ -180,10 +180,10 @@ def test_censored_demand_is_found_again(network: Any) -> None:
     days = network.days.copy()
     cut = np.minimum(days["sold_units"], 3)
     days["is_stocked_out"] = days["sold_units"] >= 3
-    true = read_panel(days).sold
+    true = read_panel(days, network.pairs).sold
     days["sold_units"] = cut
     days["stocked_out_minutes"] = np.where(days["is_stocked_out"], 300, 0)
-    panel = read_panel(days)
+    panel = read_panel(days, network.pairs)
     demand = forecast(panel, np.arange(panel.size), panel.item_codes)
     estimate = (demand.units * demand.mass).sum(axis=1).mean()
     weekday = slice(panel.width - 56, panel.width, 7)

@@ -51,7 +51,7 @@ def test_calibration_error_is_small_when_calibrated_and_ignores_order() -> None:
 
 
 def test_every_metric_has_its_baselines(network: Any) -> None:
-    panel = read_panel(network.days)
+    panel = read_panel(network.days, network.pairs)
     life = shelf_lives(panel, network.items)
     costs = Costs(np.full(panel.size, 2.0), np.full(panel.size, 1.0))
     waste, orders = evaluate_waste(panel, life), evaluate_orders(panel, life, costs)
@@ -76,7 +76,7 @@ def test_every_metric_has_its_baselines(network: Any) -> None:
 
 def test_what_is_tested_teaches_nothing(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forecasts of a block stay when its days, and those of its embargo, change."""
-    panel = read_panel(network.days)
+    panel = read_panel(network.days, network.pairs)
     life = shelf_lives(panel, network.items)
     monkeypatch.setattr(evaluation, "BLOCKS", 1)
     (start, train), *_ = evaluation._blocks(panel, life)
@@ -107,9 +107,8 @@ def test_what_is_tested_teaches_nothing(network: Any, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("width", [1, 7, 12, 20])
 def test_too_little_history_is_not_evaluated_or_is_finite(network: Any, width: int) -> None:
-    last = network.days["stock_date"].max()
-    days = network.days[network.days["stock_date"] > last - np.timedelta64(width, "D")]
-    panel = read_panel(days)
+    days = network.days[network.days["days_ago"] < width]
+    panel = read_panel(days, network.pairs)
     life = shelf_lives(panel, network.items)
     costs = Costs(np.full(panel.size, 2.0), np.full(panel.size, 1.0))
     results = evaluate_waste(panel, life) + evaluate_orders(panel, life, costs)

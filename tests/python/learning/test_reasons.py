@@ -63,7 +63,7 @@ def test_an_order_names_holidays_thin_history_and_stock_outs_first() -> None:
 
 
 def explain_waste(network: Any, held: float, expiring: float, horizon: int, days: int) -> str:
-    panel = read_panel(network.days)
+    panel = read_panel(network.days, network.pairs)
     rates = fit_waste_rates(panel, shelf_lives(panel, network.items))
     rates = replace(rates, held_days=np.full(panel.size, days))
     reasons = waste_reasons(

@@ -52,6 +52,7 @@ TEXTS = {
 }  # fmt: skip
 INPUTS = {
     "int_stock__score_days": "days",
+    "int_stock__score_pairs": "pairs",
     "int_stock__units_held": "held",
     "int_orders__candidates": "candidates",
     "dim_items": "items",
@@ -61,12 +62,12 @@ COLUMN_TYPES = {
     "location_id": "varchar",
     "item_id": "varchar",
     "as_of_date": "date",
-    "stock_date": "date",
     "order_date": "date",
     "expires_on": "date",
     "as_of_at": "timestamp",
     "is_stocked_out": "boolean",
     "is_holiday": "boolean",
+    "is_on_offer": "boolean",
     "price_usd": "decimal(12, 4)",
     "units": "bigint",
 }
@@ -160,14 +161,23 @@ def test_scores_are_appended_and_never_rewritten(
     warehouse.execute("update int_stock__score_days set sold_units = sold_units + 1")
     for name in MODELS:
         pd.testing.assert_frame_equal(build(warehouse, scores, name), first[name])
-    for table in ("int_stock__score_days", "int_stock__units_held", "int_orders__candidates"):
+    for table in ("int_stock__score_pairs", "int_stock__units_held", "int_orders__candidates"):
         warehouse.execute(f"update {table} set as_of_date = as_of_date + 1")
-    warehouse.execute("update int_stock__score_days set stock_date = stock_date + 1")
     for name in MODELS:
         again = build(warehouse, scores, name)
         known = len(first[name])
         assert len(again) == (known if name == "ml_models" else 2 * known)
         pd.testing.assert_frame_equal(again.head(known), first[name])
+
+
+def test_a_build_in_whose_time_no_day_has_closed_does_not_read_the_history(
+    warehouse: duckdb.DuckDBPyConnection, scores: Callable[[str], ModuleType], network: Any
+) -> None:
+    put(warehouse, network)
+    first = {name: build(warehouse, scores, name) for name in MODELS}
+    warehouse.execute("drop table int_stock__score_days")
+    for name in MODELS:
+        pd.testing.assert_frame_equal(build(warehouse, scores, name), first[name])
 
 
 def test_only_a_location_that_moved_on_is_scored_again(
@@ -176,10 +186,9 @@ def test_only_a_location_that_moved_on_is_scored_again(
     put(warehouse, network)
     name = "ml_waste_probabilities"
     before = build(warehouse, scores, name)
-    where = "where location_id = 'location_00000'"
     warehouse.execute(
-        "update int_stock__score_days set as_of_date = as_of_date + 1, "
-        f"stock_date = stock_date + 1 {where}"
+        "update int_stock__score_pairs set as_of_date = as_of_date + 1 "
+        "where location_id = 'location_00000'"
     )
     added = build(warehouse, scores, name).iloc[len(before) :]
     assert set(added["location_id"]) == {"location_00000"}
@@ -188,10 +197,14 @@ def test_only_a_location_that_moved_on_is_scored_again(
 
 def run(network: Any, scores: Callable[[str], ModuleType]) -> list[pd.DataFrame]:
     risks = scores("ml_waste_probabilities").score(
-        network.days, network.held, network.items, network.now
+        network.days, network.pairs, network.held, network.items, network.now
     )
-    plans = scores("ml_order_quantities").plan(network.days, network.candidates, network.now)
-    results = scores("ml_evaluations").evaluate(network.days, network.items, network.now)
+    plans = scores("ml_order_quantities").plan(
+        network.days, network.pairs, network.candidates, network.now
+    )
+    results = scores("ml_evaluations").evaluate(
+        network.days, network.pairs, network.items, network.now
+    )
     return [risks, plans, results]
 
 
@@ -212,8 +225,8 @@ def test_the_future_does_not_change_a_score(
 ) -> None:
     """Days after the as-of date, whatever happens on them, reach no risk, plan or evaluation."""
     rng = np.random.default_rng(5)
-    future = network.days[network.days["stock_date"] > "2025-03-01"].copy()
-    future["stock_date"] += np.timedelta64(len(network.days["stock_date"].unique()), "D")
+    future = network.days[network.days["days_ago"] < 30].copy()
+    future["days_ago"] -= 30
     for column in ("sold_units", "discarded_units", "closing_units", "stocked_out_minutes"):
         future[column] = rng.integers(0, 90, len(future))
     future["is_stocked_out"] = rng.random(len(future)) < 0.5
@@ -226,8 +239,12 @@ def test_risks_and_plans_keep_their_promises(
     network: Any, scores: Callable[[str], ModuleType]
 ) -> None:
     held = network.held[network.held["location_id"] != "location_00001"]
-    risks = scores("ml_waste_probabilities").score(network.days, held, network.items, network.now)
-    plans = scores("ml_order_quantities").plan(network.days, network.candidates, network.now)
+    risks = scores("ml_waste_probabilities").score(
+        network.days, network.pairs, held, network.items, network.now
+    )
+    plans = scores("ml_order_quantities").plan(
+        network.days, network.pairs, network.candidates, network.now
+    )
     keys = ["location_id", "item_id", "as_of_date"]
     assert not risks.duplicated([*keys, "horizon_days"]).any()
     assert not plans.duplicated(keys).any()
@@ -255,27 +272,28 @@ def test_risks_and_plans_keep_their_promises(
 def test_monitoring_compares_scores_with_what_happened(
     network: Any, scores: Callable[[str], ModuleType]
 ) -> None:
-    last = network.days["stock_date"].max()
-    early = network.days[network.days["stock_date"] <= last - np.timedelta64(14, "D")].copy()
-    early["as_of_date"] = early["stock_date"].max()
-    closing = early[early["stock_date"] == early["as_of_date"]]
-    held = closing[["location_id", "item_id", "as_of_date"]].assign(
-        expires_on=pd.NaT, units=closing["closing_units"]
+    early = network.days.assign(days_ago=network.days["days_ago"] - 14)
+    as_of = network.pairs["as_of_date"].max() - np.timedelta64(14, "D")
+    pairs = network.pairs.assign(as_of_date=as_of)
+    held = (
+        early[early["days_ago"] == 0][["pair_number", "closing_units"]]
+        .merge(pairs, on="pair_number")
+        .rename(columns={"closing_units": "units"})
+        .assign(expires_on=pd.NaT)
     )
     candidates = network.candidates.assign(
-        as_of_date=early["stock_date"].max(),
-        order_date=early["stock_date"].max() + np.timedelta64(1, "D"),
+        as_of_date=as_of, order_date=as_of + np.timedelta64(1, "D")
     )
-    risks = scores("ml_waste_probabilities").score(early, held, network.items, network.now)
-    plans = scores("ml_order_quantities").plan(early, candidates, network.now)
+    risks = scores("ml_waste_probabilities").score(early, pairs, held, network.items, network.now)
+    plans = scores("ml_order_quantities").plan(early, pairs, candidates, network.now)
     monitor = scores("ml_monitoring").monitor
-    few = monitor(network.days, risks, plans)
+    few = monitor(network.days, network.pairs, risks, plans)
     assert few["value"].isna().all()
     assert not few["is_alarm"].any()
     risks, plans = pd.concat([risks] * 8), pd.concat([plans] * 8)
-    many = monitor(network.days, risks, plans)
+    many = monitor(network.days, network.pairs, risks, plans)
     assert many["signal"].tolist() == ["brier", "coverage_p90"]
     assert many["value"].between(0, 1).all()
     plans["demand_p90"] = 0.0
     risks["waste_probability"] = 1 - risks["waste_probability"]
-    assert monitor(network.days, risks, plans)["is_alarm"].all()
+    assert monitor(network.days, network.pairs, risks, plans)["is_alarm"].all()

@@ -112,7 +112,7 @@ def test_a_pair_without_days_takes_its_item_and_location() -> None:
 
 
 def test_risks_are_coherent(network: Any) -> None:
-    panel = read_panel(network.days)
+    panel = read_panel(network.days, network.pairs)
     life = shelf_lives(panel, network.items)
     rates = fit_waste_rates(panel, life)
     held = np.where(np.arange(panel.size) % 3 == 0, 0.0, panel.closing[:, -1] + 1)
@@ -127,8 +127,8 @@ def test_risks_are_coherent(network: Any) -> None:
 
 
 def test_a_history_of_one_day_is_still_scored(network: Any) -> None:
-    days = network.days[network.days["stock_date"] == network.days["stock_date"].max()]
-    panel = read_panel(days)
+    days = network.days[network.days["days_ago"] == 0]
+    panel = read_panel(days, network.pairs)
     rates = fit_waste_rates(panel, shelf_lives(panel, network.items))
     assert (rates.probability == 0.5).all()
     assert (rates.held_days == 0).all()

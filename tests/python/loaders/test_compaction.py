@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,19 @@ from landing_zone import NOW, Home, event, line
 
 from loaders import compaction
 from loaders.audit import audit
+from loaders.audit.measures import read_history
 from loaders.audit.verdicts import Verdict, Verdicts
 from loaders.compaction import LEAST_PARTS, compact
 from loaders.dead_letters import dead_letters
 from loaders.segments import find_segments, read_origins
 
 STOCK = "fridge/stock_events"
-LATER = NOW + timedelta(hours=30)
 ROWS = "select * exclude (file_row_number) from records order by source_file, line_number"
 
 
 def later() -> datetime:
-    return LATER
+    moment: datetime = NOW + timedelta(hours=30)
+    return moment
 
 
 def land_small_files(home: Home, count: int = LEAST_PARTS, first: int = 0) -> None:
@@ -84,10 +85,10 @@ def test_a_compacted_segment_is_not_audited_again_and_keeps_the_volumes(home: Ho
     assert audit(home.settings, later).skipped == "nothing new since the last audit"
 
 
-def volumes(home: Home) -> dict[object, int]:
+def volumes(home: Home) -> dict[date, int]:
     with duckdb.connect() as connection:
         files = Verdicts(home.settings).volume_files()
-        return compaction.read_history(connection, files, names(home))
+        return read_history(connection, files, names(home))
 
 
 def test_new_few_and_held_segments_are_left_alone(home: Home) -> None:
