@@ -124,6 +124,9 @@ def same_weekday_windows(panel: Panel, rows: Ints, ahead: Ints, cover: Ints) -> 
         nothing = np.zeros((len(rows), WEEKS))
         return Windows(nothing, nothing > 0, nothing, nothing, np.full(len(rows), np.nan))
     nearest = -(-(ahead + cover - 1) // 7)
+    # older days are in no window
+    recent = 7 * (int(nearest.max(initial=0)) + WEEKS)
+    panel = panel.columns(max(0, panel.width - recent), panel.width)
     weeks = nearest[:, None] + np.arange(WEEKS)
     start = panel.width - 1 + ahead[:, None] - 7 * weeks
     valid = (start >= 0) & (rows[:, None] >= 0)

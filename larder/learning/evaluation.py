@@ -18,6 +18,8 @@ from larder.learning.orders import Costs
 from larder.learning.panel import Panel
 from larder.learning.waste import fit_waste_rates, held_outcomes, horizon_count
 
+# Each week has its turn in four evaluations; what happens between them monitoring tells.
+DAYS_BETWEEN = 7
 BLOCKS = 4
 BLOCK_DAYS = 7
 BINS = 10

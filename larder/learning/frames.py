@@ -99,17 +99,20 @@ def as_of_moment(now: pd.DataFrame, rows: int) -> Days:
     return np.full(rows, moment[0] if len(moment) else np.datetime64("NaT", "us"))
 
 
-def is_known(pairs: pd.DataFrame, known: pd.DataFrame | None, versions: Sequence[str]) -> bool:
+def is_known(
+    pairs: pd.DataFrame, known: pd.DataFrame | None, versions: Sequence[str], days_between: int = 1
+) -> bool:
     """Say whether every model version has rows for the newest as_of_date of all pairs.
 
-    Where it is so, or there are no pairs, a build need not read their history.
+    With more `days_between` a row so many days less one before it is new enough. Where it is so,
+    or there are no pairs, a build need not read their history.
     """
     if pairs.empty:
         return True
     if known is None:
         return False
-    newest = known[days(known, "as_of_date") == days(pairs, "as_of_date").max()]
-    return set(versions) <= set(newest["model_version"])
+    oldest = days(pairs, "as_of_date").max() - np.timedelta64(days_between - 1, "D")
+    return set(versions) <= set(known["model_version"][days(known, "as_of_date") >= oldest])
 
 
 def without_known(

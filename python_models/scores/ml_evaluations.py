@@ -1,7 +1,7 @@
 """One row per model, as-of date, metric and baseline: how good the scores are.
 
-Appended once per model and as-of date. Evaluates the last 28 days only, so the cost does not grow
-with history. Memory about 0.3 GB per million stock days read, O(rows) time.
+Appended once a week, and when a model version is new. Evaluates the last 28 days only, so the cost
+does not grow with history. Memory about 0.3 GB per million stock days read, O(rows) time.
 """
 
 import numpy as np
@@ -68,7 +68,7 @@ def item_costs(history, items):
 
 
 def model(dbt, session):
-    """Append the evaluation of an as-of date that has none yet."""
+    """Append an evaluation when the last one, of these model versions, is a week old."""
     dbt.config(
         materialized="incremental",
         incremental_strategy="append",
@@ -79,7 +79,8 @@ def model(dbt, session):
     if dbt.is_incremental:
         query = f"select distinct {', '.join(KEYS)} from {dbt.this}"
         known = frames.to_pandas(session.sql(query))
-    if frames.is_known(pairs, known, [waste.MODEL_VERSION, orders.MODEL_VERSION]):
+    versions = [waste.MODEL_VERSION, orders.MODEL_VERSION]
+    if frames.is_known(pairs, known, versions, evaluation.DAYS_BETWEEN):
         return frames.for_engine(frames.empty(SCHEMA), session)
     scores = evaluate(
         frames.to_pandas(dbt.ref("int_stock__score_days")),

@@ -12,22 +12,8 @@
     incremental_strategy='delete+insert'
 ) }}
 
-with stock_days as (
-    select *
-    from {{ ref('fct_stock_days') }}
-),
-
-sales as (
-    select *
-    from {{ ref('fct_sales') }}
-),
-
-waste as (
-    select *
-    from {{ ref('fct_waste') }}
-),
-
-location_days as (
+-- each step imports the facts for itself: DuckDB copies what is used twice
+with location_days as (
     select *
     from {{ ref('int_clock__location_days') }}
 ),
@@ -55,11 +41,6 @@ order_versions as (
 ),
 
 {% if is_incremental() -%}
-known_days as (
-    select *
-    from {{ this }}
-),
-
 touches as (
     -- a new time zone may have moved an event by a day
     select
@@ -83,7 +64,7 @@ touches as (
         item_id,
         sale_date as from_date,
         accepted_at
-    from sales
+    from {{ ref('fct_sales') }}
     where accepted_at > {{ last_accepted(this) }}
     union all
     select
@@ -91,7 +72,7 @@ touches as (
         item_id,
         waste_date as from_date,
         accepted_at
-    from waste
+    from {{ ref('fct_waste') }}
     where accepted_at > {{ last_accepted(this) }}
     union all
     -- another price or cost is another margin lost
@@ -100,7 +81,7 @@ touches as (
         known_days.item_id,
         min(known_days.item_date) as from_date,
         max(item_versions.accepted_at) as accepted_at
-    from known_days
+    from {{ this }} as known_days
     inner join item_versions
         on
             known_days.item_id = item_versions.item_id
@@ -114,7 +95,7 @@ touches as (
         known_days.item_id,
         min(known_days.item_date) as from_date,
         max(location_days.accepted_at) as accepted_at
-    from known_days
+    from {{ this }} as known_days
     inner join location_days
         on
             known_days.location_id = location_days.location_id
@@ -123,20 +104,20 @@ touches as (
     union all
     -- the days that were not over last time; two, for somewhere it is a day later
     select
-        stock_days.location_id,
-        stock_days.item_id,
-        stock_days.stock_date as from_date,
-        stock_days.accepted_at
-    from stock_days
-    where stock_days.stock_date = (select max(known_days.item_date) from known_days) - 2
+        location_id,
+        item_id,
+        stock_date as from_date,
+        accepted_at
+    from {{ ref('fct_stock_days') }}
+    where stock_date = {{ newest_date(this, 'item_date') }} - 2
     union all
     select
         known_days.location_id,
         known_days.item_id,
         known_days.item_date as from_date,
         known_days.accepted_at
-    from known_days
-    where known_days.item_date > (select max(newest.item_date) from known_days as newest) - 3
+    from {{ this }} as known_days
+    where known_days.item_date > {{ newest_date(this, 'item_date') }} - 3
 ),
 {%- else -%}
 touches as (
@@ -145,21 +126,21 @@ touches as (
         item_id,
         stock_date as from_date,
         accepted_at
-    from stock_days
+    from {{ ref('fct_stock_days') }}
     union all
     select
         location_id,
         item_id,
         sale_date as from_date,
         accepted_at
-    from sales
+    from {{ ref('fct_sales') }}
     union all
     select
         location_id,
         item_id,
         waste_date as from_date,
         accepted_at
-    from waste
+    from {{ ref('fct_waste') }}
 ),
 {%- endif %}
 
@@ -175,6 +156,12 @@ touched as (
         {%- endif %}
     from touches
     group by location_id, item_id
+),
+
+-- the least first day says which days the engine has to look at at all
+first_date as (
+    select min(from_date) as from_date
+    from touched
 ),
 
 -- the day that is not over counts as far as it has gone
@@ -206,13 +193,16 @@ stocked as (
         cast(stock_days.last_event_at as date)
         > stock_days.stock_date - {{ var('active_days') }} as is_on_offer,
         greatest(stock_days.accepted_at, touched.accepted_at) as accepted_at
-    from stock_days
+    from {{ ref('fct_stock_days') }} as stock_days
     inner join touched
         on
             stock_days.location_id = touched.location_id
             and stock_days.item_id = touched.item_id
             and stock_days.stock_date > touched.from_date - {{ var('usual_sales_days') }}
     inner join location_days on stock_days.location_id = location_days.location_id
+    where
+        stock_days.stock_date
+        > (select first_date.from_date from first_date) - {{ var('usual_sales_days') }}
 ),
 
 exposed as (
@@ -268,14 +258,17 @@ sale_days as (
         location_days.told_until_date,
         location_days.closes_minute - location_days.opens_minute as minutes_so_far,
         max(greatest(sales.accepted_at, touched.accepted_at)) as accepted_at
-    from sales
+    from {{ ref('fct_sales') }} as sales
     inner join touched
         on
             sales.location_id = touched.location_id
             and sales.item_id = touched.item_id
             and sales.sale_date > touched.from_date - {{ var('active_days') }}
     inner join location_days on sales.location_id = location_days.location_id
-    where not location_days.has_stock_events
+    where
+        not location_days.has_stock_events
+        and sales.sale_date
+        > (select first_date.from_date from first_date) - {{ var('active_days') }}
     group by
         sales.location_id,
         sales.item_id,
@@ -357,12 +350,13 @@ measures as (
         0 as available_days,
         0 as lost_units,
         greatest(sales.accepted_at, touched.accepted_at) as accepted_at
-    from sales
+    from {{ ref('fct_sales') }} as sales
     inner join touched
         on
             sales.location_id = touched.location_id
             and sales.item_id = touched.item_id
             and sales.sale_date >= touched.from_date
+    where sales.sale_date >= (select first_date.from_date from first_date)
     union all
     select
         waste.location_id,
@@ -380,12 +374,13 @@ measures as (
         0 as available_days,
         0 as lost_units,
         greatest(waste.accepted_at, touched.accepted_at) as accepted_at
-    from waste
+    from {{ ref('fct_waste') }} as waste
     inner join touched
         on
             waste.location_id = touched.location_id
             and waste.item_id = touched.item_id
             and waste.waste_date >= touched.from_date
+    where waste.waste_date >= (select first_date.from_date from first_date)
 ),
 
 summed as (
@@ -417,7 +412,7 @@ gone as (
         known_days.item_date,
         known_days.has_stock_events,
         greatest(known_days.accepted_at, touched.accepted_at) as accepted_at
-    from known_days
+    from {{ this }} as known_days
     inner join touched
         on
             known_days.location_id = touched.location_id
@@ -428,7 +423,9 @@ gone as (
             known_days.location_id = summed.location_id
             and known_days.item_id = summed.item_id
             and known_days.item_date = summed.item_date
-    where summed.location_id is null
+    where
+        known_days.item_date >= (select first_date.from_date from first_date)
+        and summed.location_id is null
 ),
 {%- endif %}
 

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from larder.learning.evaluation import DAYS_BETWEEN
+
 MODELS = (
     "ml_waste_probabilities",
     "ml_order_quantities",
@@ -162,12 +164,25 @@ def test_scores_are_appended_and_never_rewritten(
     for name in MODELS:
         pd.testing.assert_frame_equal(build(warehouse, scores, name), first[name])
     for table in ("int_stock__score_pairs", "int_stock__units_held", "int_orders__candidates"):
-        warehouse.execute(f"update {table} set as_of_date = as_of_date + 1")
+        warehouse.execute(f"update {table} set as_of_date = as_of_date + {DAYS_BETWEEN}")
     for name in MODELS:
         again = build(warehouse, scores, name)
         known = len(first[name])
         assert len(again) == (known if name == "ml_models" else 2 * known)
         pd.testing.assert_frame_equal(again.head(known), first[name])
+
+
+def test_an_evaluation_is_made_once_a_week(
+    warehouse: duckdb.DuckDBPyConnection, scores: Callable[[str], ModuleType], network: Any
+) -> None:
+    put(warehouse, network)
+    name = "ml_evaluations"
+    first = build(warehouse, scores, name)
+    for _ in range(DAYS_BETWEEN - 1):
+        warehouse.execute("update int_stock__score_pairs set as_of_date = as_of_date + 1")
+        assert len(build(warehouse, scores, name)) == len(first)
+    warehouse.execute("update int_stock__score_pairs set as_of_date = as_of_date + 1")
+    assert len(build(warehouse, scores, name)) == 2 * len(first)
 
 
 def test_a_build_in_whose_time_no_day_has_closed_does_not_read_the_history(
