@@ -352,7 +352,7 @@ def redrive_command(settings: Settings, file: Path) -> int:
 @click.pass_obj
 def erase_command(settings: Settings, customer_id: str) -> int:
     """Remove a person from everything there is, and search it all to prove that."""
-    from loaders.erase import erase
+    from loaders.erasing import erase
 
     erasure = erase(settings, customer_id, _now)
     print_erasure(output, erasure)

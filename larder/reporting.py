@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from larder.serving.status import Status
     from loaders.audit import AuditSummary, HeldSegment
     from loaders.dead_letters import DeadLetter
-    from loaders.erase import Erasure
+    from loaders.erasing import Erasure
     from loaders.load import LoadSummary
 
 SHOWN_OF_DEAD_LETTERS = (

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from landing_zone import Home, event, line, make_home
 
-from loaders import readers
+from loaders.readers import line_feeds
 
 STOCK = "fridge/stock_events"
 ITEM = {
@@ -103,7 +103,7 @@ def test_one_endless_line_is_one_dead_letter(home: Home) -> None:
 def test_lines_on_the_borders_of_the_pieces_are_whole(
     home: Home, monkeypatch: pytest.MonkeyPatch, compression: str
 ) -> None:
-    monkeypatch.setattr(readers, "SPLIT_BYTES", 256)
+    monkeypatch.setattr(line_feeds, "SPLIT_BYTES", 256)
     content = b"".join(
         line(event(n, note="x" * (n * 7 % 300))) + (b"\xff\n" if n % 50 == 0 else b"")
         for n in range(1, 500)

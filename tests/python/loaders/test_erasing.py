@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,8 @@ import pytest
 from landing_zone import Home, event, line, now
 
 from larder.errors import LandingError
-from loaders import erase as erase_module
 from loaders.dead_letters import dead_letters
-from loaders.erase import Erasure, erase
+from loaders.erasing import Erasure, erase
 from loaders.vault import open_vault
 
 GONE, STAYS = "C-000017", "C-000018"
@@ -241,33 +242,53 @@ def test_what_arrives_later_is_not_taken_and_goes_with_the_next_erasure(home: Ho
     assert (again.landing_files, again.segments, again.tables) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("step", ["commit", "_erase_from_database", "_prove"])
+def die_at(patch: pytest.MonkeyPatch, places: tuple[str, ...], moment: int) -> None:
+    """Kill whoever calls the functions at these places, together, for the n-th time."""
+    calls = 0
+
+    def dying(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == moment:
+                raise KeyboardInterrupt
+            return original(*arguments)
+
+        return call
+
+    for place in places:
+        module, _, name = place.rpartition(".")
+        patch.setattr(place, dying(getattr(import_module(module), name)))
+
+
+COMMITS = tuple(f"loaders.erasing.{module}.commit" for module in ("segments", "steps", "databases"))
+DATABASE = ("loaders.erasing.steps.erase_from_database",)
+PROOF = ("loaders.erasing.steps.prove",)
+
+
+@pytest.mark.parametrize(
+    ("places", "moment"),
+    [(COMMITS, 1), (COMMITS, 3), (COMMITS, 4), (COMMITS, 8), (DATABASE, 2), (PROOF, 1)],
+)
 def test_an_erasure_that_was_killed_can_be_run_again(
-    home: Home, token: str, monkeypatch: pytest.MonkeyPatch, step: str
+    home: Home,
+    token: str,
+    monkeypatch: pytest.MonkeyPatch,
+    places: tuple[str, ...],
+    moment: int,
 ) -> None:
-    done = 0
-    original = getattr(erase_module, step)
-
-    def die(*arguments: Any) -> Any:
-        nonlocal done
-        done += 1
-        if done == 3 or step == "_prove":
-            raise KeyboardInterrupt
-        return original(*arguments)
-
     with monkeypatch.context() as patch:
-        patch.setattr(erase_module, step, die)
-        for _ in range(2 if step == "commit" else 1):
-            try:
-                erase(home.settings, GONE, now)
-            except KeyboardInterrupt:
-                done = 0
+        die_at(patch, places, moment)
+        with pytest.raises(KeyboardInterrupt):
+            erase(home.settings, GONE, now)
+    assert home.load().files == 0
     report = erase(home.settings, GONE, now)
     assert (report.traces, report.unsearchable) == ([], [])
     left = everything(home)
     for trace in (GONE, EMAIL, NAME, "patient-0017", token):
         assert trace.encode() not in left
     assert home.load().files == 0
+    assert home.rejections() == [(3, "invalid_value")]
 
 
 def test_short_ids_are_looked_for_in_the_fields_of_persons_only(home: Home) -> None:

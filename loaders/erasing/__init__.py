@@ -1,0 +1,8 @@
+"""Erase a person: out of landing files, raw segments, databases and the vault, and prove it."""
+
+from __future__ import annotations
+
+from loaders.erasing.report import Erasure
+from loaders.erasing.steps import erase
+
+__all__ = ["Erasure", "erase"]

@@ -1,0 +1,67 @@
+"""Take a person out of the text of one record."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import Any, cast
+
+from loaders.entities import Domain, Entity, Field
+from loaders.erasing.person import Person
+
+
+class Cleaner:
+    """Take the person out of a record's text."""
+
+    def __init__(self, entity: Entity, person: Person) -> None:
+        self.person = person
+        self.removed = self.kept = 0
+        self._fields = [one for one in entity.persons if one.person in person.ids]
+        self._is_about_persons = any(one.personal for one in entity.fields)
+        self._texts = person.texts()
+        self._mention = re.compile(
+            "|".join(rf"(?<![\w-]){re.escape(text)}(?![\w-])" for text in self._texts)
+        )
+
+    def __call__(self, text: str) -> str | None:
+        """Return the text without the person: unchanged, changed, or null if nothing is left."""
+        record = None
+        with suppress(ValueError, RecursionError):
+            record = json.loads(text)
+        if not isinstance(record, dict):
+            return None if self._mention.search(text) else text
+        for one in self._fields:
+            if self._value(record, one) not in self.person.ids[cast(Domain, one.person)]:
+                continue
+            if one.required or any(name.startswith("$.") for name in one.sources):
+                return None
+            for name in one.sources:
+                record.pop(name, None)
+            text = json.dumps(record, ensure_ascii=False)
+        if self._is_about_persons and any(
+            value in self.person.values for value in record.values() if isinstance(value, str)
+        ):
+            return None
+        return text
+
+    def counted(self, text: str) -> str | None:
+        """Do the same and count it."""
+        result = self(text)
+        self.removed += result is None
+        self.kept += result is not None and result != text
+        return result
+
+    def mentions(self, text: str) -> bool:
+        """Tell whether any of the person's ids and values is in the text at all, quickly."""
+        return any(needle in text for needle in self._texts) or "\\u" in text
+
+    @staticmethod
+    def _value(record: dict[str, Any], one: Field) -> str | None:
+        for source in one.sources:
+            value: Any = record
+            for name in source.removeprefix("$.").split("."):
+                value = value.get(name) if isinstance(value, dict) else None
+            if value not in (None, ""):
+                return str(value).removeprefix("Patient/").strip()
+        return None

@@ -1,0 +1,35 @@
+"""What an erasure did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass
+class Erasure:
+    """Say what an erasure did, in counts and paths; it never holds anything of the person.
+
+    `traces` are the files in which something was still found: empty is the proof. `unsearchable`
+    are damaged files that could not be looked into.
+    """
+
+    was_known: bool = False
+    landing_files: int = 0
+    segments: int = 0
+    records_removed: int = 0
+    records_kept_without_person: int = 0
+    tables: int = 0
+    table_rows: int = 0
+    tokens: int = 0
+    searched_files: int = 0
+    traces: list[str] = field(default_factory=list)
+    unsearchable: list[str] = field(default_factory=list)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether nothing of the person was found any more."""
+        return not self.traces
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "is_proven": self.is_proven}

@@ -1,0 +1,78 @@
+"""Search one file, also what compression hides in it."""
+
+from __future__ import annotations
+
+import gzip
+import mmap
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, cast
+
+import duckdb
+import pyarrow as pa
+
+from larder.warehouse import attach, literal, quoted
+
+
+def contains(path: Path, needles: Iterable[bytes]) -> bool:
+    """Tell whether any of the needles is in the file, with no word character on either side."""
+    if path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for needle in needles:
+            if content.find(needle) < 0:
+                continue
+            if re.search(rb"(?<![\w-])" + re.escape(needle) + rb"(?![\w-])", content):
+                return True
+    return False
+
+
+def is_found_inside(
+    connection: duckdb.DuckDBPyConnection, file: Path, texts: list[str], raw: list[bytes]
+) -> bool:
+    """Search what compression hides from a search of the bytes."""
+    pattern = "|".join(rf"(?:^|[^\w-]){re.escape(text)}(?:[^\w-]|$)" for text in texts)
+    if not texts:
+        return False
+    if file.suffix == ".parquet":
+        relation = f"read_parquet({literal(str(file))}, hive_partitioning = false)"
+        return _is_in_relation(connection, relation, pattern)
+    if file.suffix == ".duckdb":
+        attach(connection, file, "searched", read_only=True)
+        try:
+            tables = connection.execute(
+                "select schema_name, table_name from duckdb_tables() "
+                "where database_name = 'searched'"
+            ).fetchall()
+            return any(
+                _is_in_relation(connection, f"searched.{quoted(schema)}.{quoted(table)}", pattern)
+                for schema, table in tables
+            )
+        finally:
+            connection.execute("detach searched")
+    if file.suffix in (".gz", ".zst"):
+        overlap = max(map(len, raw))
+        with _decompressing(file) as stream:
+            tail = b""
+            while chunk := stream.read(1024 * 1024):
+                window = tail + chunk
+                if any(needle in window for needle in raw):
+                    return True
+                tail = window[-overlap:]
+    return False
+
+
+def _decompressing(file: Path) -> IO[bytes]:
+    if file.suffix == ".gz":
+        return cast(IO[bytes], gzip.open(file))
+    return cast(IO[bytes], pa.CompressedInputStream(pa.OSFile(str(file)), "zstd"))
+
+
+def _is_in_relation(connection: duckdb.DuckDBPyConnection, relation: str, pattern: str) -> bool:
+    rows = connection.execute(
+        f"select 1 from {relation} as searched_row "
+        "where regexp_matches(to_json(searched_row)::varchar, $pattern) limit 1",
+        {"pattern": pattern},
+    ).fetchall()
+    return bool(rows)

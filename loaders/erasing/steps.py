@@ -1,0 +1,139 @@
+"""The order of the steps of an erasure.
+
+Tombstones come first, so that nothing of the person is taken any more; tokens are forgotten last,
+so that an erasure that was killed can be run again and finds what it has not removed yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from larder.errors import LandingError
+from larder.lock import run_lock
+from larder.settings import Settings
+from larder.warehouse import open_memory
+from loaders.entities import Entity, read_entities
+from loaders.erasing.cleaner import Cleaner
+from loaders.erasing.databases import erase_from_database, find_databases
+from loaders.erasing.landing_files import rewrite_landing_file
+from loaders.erasing.person import Person, find_person
+from loaders.erasing.proof import prove
+from loaders.erasing.report import Erasure
+from loaders.erasing.search import contains
+from loaders.erasing.segments import rewrite_segment
+from loaders.landing import LandingFile, find_files, sha256_of
+from loaders.load import create_functions, entity_lock, load
+from loaders.readers import UnreadableFileError
+from loaders.segments import (
+    Origin,
+    commit,
+    find_segments,
+    make_aside,
+    read_origins,
+    remove_aside,
+    sweep_asides,
+)
+from loaders.vault import open_vault
+
+
+def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> Erasure:
+    """Erase a customer from everything below `LARDER_HOME` and the landing zone.
+
+    What has landed is loaded first, so that nothing is missed. Records about the person go, in
+    dead letters too; events and order lines stay without the person. Patients that name the
+    customer as theirs go as well. Running it again is harmless, and finishes what was killed.
+
+    Raises:
+        LandingError: the id is empty, or the landing zone cannot be read.
+        KeyMismatchError: the vault cannot be used.
+        WarehouseBusyError: another run, or a reader of the build, did not end in time.
+    """
+    customer_id = customer_id.strip()
+    if not customer_id:
+        raise LandingError("The customer id is empty: name the customer to erase.")
+    report = Erasure()
+    with run_lock(settings, "larder erase", now=now):
+        load(settings, now)
+        sweep_asides(settings.raw_folder)
+        with open_vault(settings) as vault, open_memory(settings) as connection:
+            create_functions(connection, vault)
+            person = find_person(settings, connection, vault, customer_id)
+            report.was_known = bool(person.tokens)
+            vault.write_plan(customer_id, json.dumps(asdict(person)))
+            for domain, ids in person.ids.items():
+                vault.bury(domain, ids)
+            for entity in read_entities().values():
+                if any(one.person in person.ids or one.personal for one in entity.fields):
+                    with entity_lock(settings, entity.path, "larder erase", now):
+                        _erase_from_entity(settings, connection, entity, person, report)
+            for database, version in find_databases(settings):
+                erase_from_database(settings, database, version, person, report)
+            report.tokens = len(person.tokens)
+            prove(settings, vault, person, report)
+            for domain, ids in person.ids.items():
+                vault.forget(domain, ids)
+            vault.write_plan(customer_id, None)
+            vault.scrub()
+            forgotten = [text.encode() for text in [*person.tokens, *person.values]]
+            for file in settings.vault_folder.iterdir():
+                report.searched_files += 1
+                if contains(file, forgotten):
+                    report.traces.append(f"vault/{file.name}")
+    return report
+
+
+def _erase_from_entity(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    entity: Entity,
+    person: Person,
+    report: Erasure,
+) -> None:
+    """Rewrite the entity's landing files, and each segment before the file it was made from.
+
+    A segment then knows both contents of its file: whatever is killed, neither is loaded again.
+    """
+    clean = Cleaner(entity, person)
+    aside = make_aside(settings.raw_folder)
+    try:
+        rewritten: dict[str, tuple[LandingFile, Path, Origin]] = {}
+        for number, file in enumerate(find_files(settings.landing_folder)):
+            if file.entity != entity or file.file_format is None:
+                continue
+            target = aside / f"landing-{number}"
+            try:
+                is_changed = rewrite_landing_file(file, clean, aside, target)
+            except (UnreadableFileError, pa.ArrowException, duckdb.Error):
+                report.unsearchable.append(f"landing/{file.relative}")
+                continue
+            if is_changed:
+                shutil.copymode(file.path, target)
+                os.utime(target, ns=(file.modified_ns, file.modified_ns))
+                size = target.stat().st_size
+                origin = Origin(file.relative, sha256_of(target), size, file.modified_ns)
+                rewritten[file.relative] = file, target, origin
+        for segment in find_segments(settings.raw_folder, entity.path):
+            origins = read_origins(segment)
+            files = {origin.source_file for origin in origins}
+            new = [rewritten[name][2] for name in files & rewritten.keys()]
+            if rewrite_segment(connection, entity, segment, origins, new, clean, aside):
+                report.segments += 1
+        for file, target, _ in rewritten.values():
+            # beside the file first: the landing zone may be on another disk
+            beside = file.path.with_name(f".{file.path.name}.tmp")
+            shutil.copy2(target, beside)
+            commit(beside, file.path)
+            report.landing_files += 1
+    finally:
+        remove_aside(aside)
+    report.records_removed += clean.removed
+    report.records_kept_without_person += clean.kept

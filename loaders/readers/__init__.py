@@ -1,0 +1,25 @@
+"""Turn a landing file of any format into lines that `loaders.checks` understands.
+
+Lines of NDJSON are cut out of the file's bytes (`line_feed_lines`). The other formats have a fast
+way, which is the engine's own reader (`fast_lines`), and a careful way in Python for files that the
+engine refuses as a whole or reads otherwise than the contract says (`careful_lines`): it finds the
+bad records and keeps all the others.
+"""
+
+from __future__ import annotations
+
+from loaders.readers.formats import LINE_FORMATS, careful_lines, fast_lines, is_refusal
+from loaders.readers.line_feeds import line_feed_lines
+from loaders.readers.lines import Lines
+from loaders.readers.streams import UnreadableFileError, decompressed
+
+__all__ = [
+    "LINE_FORMATS",
+    "Lines",
+    "UnreadableFileError",
+    "careful_lines",
+    "decompressed",
+    "fast_lines",
+    "is_refusal",
+    "line_feed_lines",
+]
