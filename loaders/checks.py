@@ -47,8 +47,12 @@ SEGMENT_COLUMNS = (
 )
 
 
-def _text(field: Field) -> str:
-    """Give the field's text, null where it is absent or empty."""
+def text_of(field: Field) -> str:
+    """Give the text of a field, null where it is absent or empty.
+
+    The relation has `record`, the structure of the fields at the top of the record, and `json`,
+    the record for JSON paths.
+    """
     parts = [
         f"json_extract_string(json, {literal(source)})"
         if source.startswith("$.")
@@ -141,7 +145,7 @@ def _problems(entity: Entity) -> str:
             "case when json_type(line) <> 'OBJECT' then 'not_an_object|the record is not a JSON "
             f"object' else {literal(f'{reason}|{field.name}: must be there and not empty')} end"
         )
-        cases.append((f"{_text(field)} is null", rule))
+        cases.append((f"{text_of(field)} is null", rule))
     for field in required:
         if field.type != "text":
             rule = literal(f"invalid_value|{field.name}: must be {READABLE[field.type]}")
@@ -159,7 +163,7 @@ def _unreadable(entity: Entity) -> str:
     for field in entity.fields:
         failed = [condition for condition, _, _ in _failed_checks(field)]
         if field.type != "text":
-            failed.append(f"{quoted(field.name)} is null and {_text(field)} is not null")
+            failed.append(f"{quoted(field.name)} is null and {text_of(field)} is not null")
         if failed and not field.required:
             names.append(f"case when {' or '.join(failed)} then {literal(field.name)} end")
     return f"nullif(concat_ws(',', {', '.join(names)}), '')" if names else "null::varchar"
@@ -235,7 +239,7 @@ def _json(entity: Entity) -> str:
 
 def _typed_fields(entity: Entity) -> str:
     return ",\n        ".join(
-        f"{typed(field, _text(field))} as {quoted(field.name)}" for field in entity.fields
+        f"{typed(field, text_of(field))} as {quoted(field.name)}" for field in entity.fields
     )
 
 

@@ -19,7 +19,7 @@ from larder.settings import Settings
 from larder.warehouse import literal, open_memory
 from loaders.checks import MAX_LINE_BYTES, typed_fields_sql
 from loaders.entities import Entity, read_entities
-from loaders.segments import UNKNOWN, commit
+from loaders.segments import UNKNOWN, commit, find_segments
 
 BATCH_ROWS = 1_000
 CONFLICT_REASON = "conflict"
@@ -66,7 +66,7 @@ def dead_letters(
     """
     with open_memory(settings) as connection:
         for path in [*read_entities(), UNKNOWN] if entity is None else [entity]:
-            if not any(settings.raw_folder.glob(f"{path}/process_hour=*/*.parquet")):
+            if not any(find_segments(settings.raw_folder, path)):
                 continue
             _create_records(connection, settings, path)
             if reason != CONFLICT_REASON:
@@ -82,7 +82,7 @@ def count_dead_letters(settings: Settings) -> dict[tuple[str, str], int]:
     counts: dict[tuple[str, str], int] = {}
     with open_memory(settings) as connection:
         for path in [*read_entities(), UNKNOWN]:
-            if not any(settings.raw_folder.glob(f"{path}/process_hour=*/*.parquet")):
+            if not any(find_segments(settings.raw_folder, path)):
                 continue
             _create_records(connection, settings, path)
             rejected = connection.execute(
@@ -207,10 +207,7 @@ def _read(connection: duckdb.DuckDBPyConnection, path: str, query: str) -> Itera
 
 
 def _read_corrected(line: bytes, place: str) -> tuple[Entity, str]:
-    try:
-        letter = json.loads(line)
-    except (ValueError, RecursionError):
-        letter = None
+    letter = _json_or_none(line)
     if not isinstance(letter, dict):
         raise LandingError(
             f"{place} is not a JSON object. Each line must be a dead letter as `larder "
@@ -225,10 +222,7 @@ def _read_corrected(line: bytes, place: str) -> tuple[Entity, str]:
         )
     record = letter.get("corrected", letter.get("original"))
     if isinstance(record, str):
-        try:
-            record = json.loads(record)
-        except (ValueError, RecursionError):
-            record = None
+        record = _json_or_none(record)
     if not isinstance(record, dict):
         raise LandingError(
             f"{place}: `original` is not a JSON object yet. Mend it there, put the whole record "
@@ -245,3 +239,10 @@ def _read_corrected(line: bytes, place: str) -> tuple[Entity, str]:
             f"{place}: the record has more than 1 MiB. Make it smaller. Nothing was driven in."
         )
     return entity, text
+
+
+def _json_or_none(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

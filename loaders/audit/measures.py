@@ -18,8 +18,8 @@ import duckdb
 
 from larder.warehouse import literal, quoted
 from loaders.audit.rules import BOUNDED, OF_AN_INSTANT, REFERENCES, Rule
-from loaders.checks import typed
-from loaders.entities import Entity, Field, read_entities
+from loaders.checks import text_of, typed
+from loaders.entities import Entity, read_entities
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,7 +209,7 @@ def create_known(connection: duckdb.DuckDBPyConnection, column: str, files: Sequ
         entity = read_entities()[REFERENCES[column]]
         catalogue = Batch(entity, files, files)
         connection.execute(
-            f"insert into known_{column} select distinct {_text(entity.field(column))} "
+            f"insert into known_{column} select distinct {text_of(entity.field(column))} "
             f"from ({_records(catalogue, [column], IS_GOOD)})",
             [list(files)],
         )
@@ -232,32 +232,22 @@ def read_history(
 
 
 def _records(batch: Batch, columns: Sequence[str], where: str = "true") -> str:
-    """Give the query of a batch's rows: their file, and `record` for the columns."""
+    """Give the query of a batch's rows: their file, `record` for the columns, and `json`."""
     fields = [batch.entity.field(column) for column in dict.fromkeys(columns) if column]
     flat = [name for item in fields for name in item.sources if not name.startswith("$.")]
     structure = json.dumps(dict.fromkeys([*flat, "event_id"], "VARCHAR"))
     return (
         f"select filename, payload, rejection_reason, "
-        f"unreadable_fields, case when {IS_GOOD} then from_json(payload, {literal(structure)}) end "
-        f"as record from read_parquet($1, filename = true, hive_partitioning = false) "
+        f"unreadable_fields, case when {IS_GOOD} then payload end as json, "
+        f"case when {IS_GOOD} then from_json(payload, {literal(structure)}) end as record "
+        f"from read_parquet($1, filename = true, hive_partitioning = false) "
         f"where {where}"
     )
 
 
-def _text(item: Field) -> str:
-    """Give the field's text, null where it is absent or empty, as the loader reads it."""
-    parts = [
-        f"case when {IS_GOOD} then json_extract_string(payload, {literal(source)}) end"
-        if source.startswith("$.")
-        else f"record.{quoted(source)}"
-        for source in item.sources
-    ]
-    return f"nullif(coalesce({', '.join([*parts, 'null'])}), '')"
-
-
 def _value(entity: Entity, column: str) -> str:
     item = entity.field(column)
-    return typed(item, _text(item))
+    return typed(item, text_of(item))
 
 
 def _number(entity: Entity, column: str) -> str:
@@ -266,7 +256,7 @@ def _number(entity: Entity, column: str) -> str:
 
 def _given(entity: Entity, column: str) -> str:
     item = entity.field(column)
-    return f"{_text(item)} is not null"
+    return f"{text_of(item)} is not null"
 
 
 def _counts(entity: Entity, rule: Rule) -> tuple[str, str]:
@@ -284,7 +274,7 @@ def _counts(entity: Entity, rule: Rule) -> tuple[str, str]:
             counted = IS_GOOD
         case "unknown_share":
             counted = _given(entity, column)
-            unknown = f"{_text(entity.field(column))} not in (select id from known_{column})"
+            unknown = f"{text_of(entity.field(column))} not in (select id from known_{column})"
             broken = f"{counted} and {unknown}"
         case "not_null":
             counted, broken = IS_GOOD, f"{IS_GOOD} and not ({_given(entity, column)})"

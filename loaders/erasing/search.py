@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import mmap
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, cast
 
 import duckdb
-import pyarrow as pa
 
 from larder.warehouse import attach, literal, quoted
+from loaders.landing import COMPRESSIONS
+from loaders.readers.streams import open_plain
 
 
 def contains(path: Path, needles: Iterable[bytes]) -> bool:
@@ -51,9 +50,9 @@ def is_found_inside(
             )
         finally:
             connection.execute("detach searched")
-    if file.suffix in (".gz", ".zst"):
+    if file.suffix in COMPRESSIONS:
         overlap = max(map(len, raw))
-        with _decompressing(file) as stream:
+        with open_plain(file, file.suffix) as stream:
             tail = b""
             while chunk := stream.read(1024 * 1024):
                 window = tail + chunk
@@ -61,12 +60,6 @@ def is_found_inside(
                     return True
                 tail = window[-overlap:]
     return False
-
-
-def _decompressing(file: Path) -> IO[bytes]:
-    if file.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(file))
-    return cast(IO[bytes], pa.CompressedInputStream(pa.OSFile(str(file)), "zstd"))
 
 
 def _is_in_relation(connection: duckdb.DuckDBPyConnection, relation: str, pattern: str) -> bool:

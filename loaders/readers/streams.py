@@ -51,7 +51,7 @@ def plain_bytes(file: LandingFile) -> Iterator[IO[bytes]]:
         UnreadableFileError: the compressed data is damaged or cut off.
     """
     try:
-        with closing(_open(file)) as stream:
+        with closing(open_plain(file.path, file.compression)) as stream:
             yield stream
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         # a full disk is not the file's fault
@@ -63,12 +63,13 @@ def plain_bytes(file: LandingFile) -> Iterator[IO[bytes]]:
         ) from None
 
 
-def _open(file: LandingFile) -> IO[bytes]:
-    if file.compression == ".gz":
-        return cast(IO[bytes], gzip.open(file.path, "rb"))
-    if file.compression == ".zst":
-        return cast(IO[bytes], pa.CompressedInputStream(pa.OSFile(str(file.path)), "zstd"))
-    return file.path.open("rb", buffering=0)
+def open_plain(path: Path, compression: str | None) -> IO[bytes]:
+    """Open a file for its plain bytes; errors are those of the library that decompresses it."""
+    if compression == ".gz":
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    if compression == ".zst":
+        return cast(IO[bytes], pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
+    return path.open("rb", buffering=0)
 
 
 def skip_byte_order_mark(file: IO[bytes]) -> None:
