@@ -29,11 +29,12 @@ from loaders.erasing.person import Person, find_person
 from loaders.erasing.proof import prove
 from loaders.erasing.report import Erasure
 from loaders.erasing.search import contains
-from loaders.erasing.segments import rewrite_segment
+from loaders.erasing.segments import find_affected, rewrite_segment, standing_origins
 from loaders.landing import LandingFile, find_files, sha256_of
 from loaders.load import create_functions, entity_lock, load
 from loaders.readers import UnreadableFileError
 from loaders.segments import (
+    Ledger,
     Origin,
     commit,
     find_segments,
@@ -75,6 +76,7 @@ def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> 
                 if any(one.person in person.ids or one.personal for one in entity.fields):
                     with entity_lock(settings, entity.path, "larder erase", now):
                         _erase_from_entity(settings, connection, entity, person, report)
+            Ledger(settings.raw_folder).read().write_cache()  # it repeats what segments knew
             for database, version in find_databases(settings):
                 erase_from_database(settings, database, version, person, report)
             report.tokens = len(person.tokens)
@@ -101,12 +103,15 @@ def _erase_from_entity(
     """Rewrite the entity's landing files, and each segment before the file it was made from.
 
     A segment then knows both contents of its file: whatever is killed, neither is loaded again.
+    In the end it forgets the earlier one: its hash would tell whoever guesses the person's record
+    that the guess is right. Should that content be delivered again, it is a changed file.
     """
+    landing = settings.landing_folder
     clean = Cleaner(entity, person)
     aside = make_aside(settings.raw_folder)
     try:
         rewritten: dict[str, tuple[LandingFile, Path, Origin]] = {}
-        for number, file in enumerate(find_files(settings.landing_folder)):
+        for number, file in enumerate(find_files(landing)):
             if file.entity != entity or file.file_format is None:
                 continue
             target = aside / f"landing-{number}"
@@ -121,11 +126,19 @@ def _erase_from_entity(
                 size = target.stat().st_size
                 origin = Origin(file.relative, sha256_of(target), size, file.modified_ns)
                 rewritten[file.relative] = file, target, origin
-        for segment in find_segments(settings.raw_folder, entity.path):
+        segments = list(find_segments(settings.raw_folder, entity.path))
+        for segment in segments:
             origins = read_origins(segment)
-            files = {origin.source_file for origin in origins}
-            new = [rewritten[name][2] for name in files & rewritten.keys()]
-            if rewrite_segment(connection, entity, segment, origins, new, clean, aside):
+            affected = find_affected(connection, segment, clean)
+            names = {origin.source_file for origin in origins} & rewritten.keys()
+            if affected or names:
+                others = [origin for origin in origins if origin.source_file not in names]
+                known = [
+                    *standing_origins(others, landing),
+                    *(origin for origin in origins if origin.source_file in names),
+                    *(rewritten[name][2] for name in names),
+                ]
+                rewrite_segment(connection, entity, segment, affected, known, aside)
                 report.segments += 1
         for file, target, _ in rewritten.values():
             # beside the file first: the landing zone may be on another disk
@@ -133,6 +146,12 @@ def _erase_from_entity(
             shutil.copy2(target, beside)
             commit(beside, file.path)
             report.landing_files += 1
+        for segment in segments:
+            origins = read_origins(segment)
+            # also what a killed erasure has left
+            if len({origin.source_file for origin in origins}) < len(origins):
+                known = standing_origins(origins, landing)
+                rewrite_segment(connection, entity, segment, [], known, aside)
     finally:
         remove_aside(aside)
     report.records_removed += clean.removed

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from landing_zone import Home, event, line, now
 from larder.errors import LandingError
 from loaders.dead_letters import dead_letters
 from loaders.erasing import Erasure, erase
+from loaders.landing import find_files, sha256_of
 from loaders.vault import open_vault
 
 GONE, STAYS = "C-000017", "C-000018"
@@ -73,6 +75,7 @@ def write_everything(home: Home) -> None:
         + b"\n"
         + line(customer("C-5", registered_at="never")),
     )
+    home.land("accounts/customers/alone.ndjson", line(theirs | {"updated_at": "2024-03-01"}))
     consent = {"purpose": "targeting", "is_granted": True, "updated_at": "2024-01-01"}
     home.land(
         "accounts/consents/a.ndjson.gz",
@@ -132,6 +135,11 @@ def token(home: Home) -> str:
     return token
 
 
+def contents(home: Home) -> set[str]:
+    """Return the hashes of the landing files."""
+    return {sha256_of(file.path) for file in find_files(home.settings.landing_folder)}
+
+
 def everything(home: Home) -> bytes:
     """Return the content of all files, decompressed, but for the vault's."""
     found = b""
@@ -169,6 +177,46 @@ def test_nothing_of_the_person_is_left_and_all_others_are(home: Home, token: str
     assert home.keys("accounts/consents") == [f"{STAYS}|targeting"]
     assert home.keys("clinic/*") == ["ob2", "patient-0018"]
     assert home.rejections("accounts/customers") == [(3, "invalid_value")]
+
+
+@pytest.mark.usefixtures("token")
+def test_no_hash_of_what_held_the_person_is_left(home: Home) -> None:
+    before = contents(home)
+    taken_away = home.settings.landing_folder / "accounts/customers/alone.ndjson"
+    taken_away.unlink()
+    assert all(content.encode() in everything(home) for content in before)
+
+    erase(home.settings, GONE, now)
+
+    assert len(before - contents(home)) == 9
+    assert not any(content.encode() in everything(home) for content in before - contents(home))
+
+
+@pytest.mark.usefixtures("token")
+@pytest.mark.parametrize("is_taken_away", [False, True])
+def test_what_held_the_person_is_a_changed_file_when_it_is_delivered_again(
+    home: Home, is_taken_away: bool
+) -> None:
+    name = "accounts/customers/alone.ndjson"
+    path = home.settings.landing_folder / name
+    content = path.read_bytes()
+    if is_taken_away:
+        path.unlink()
+    erase(home.settings, GONE, now)
+    keys, rejections = home.keys(), home.rejections()
+
+    path.unlink(missing_ok=True)
+    home.land(name, content)  # with its old time of change, too
+    assert home.load().entities["accounts/customers"].rejected == 1
+    assert home.keys() == keys
+    assert home.query("select payload from records where rejection_reason = 'changed_file'") == [
+        ("",)
+    ]
+
+    assert erase(home.settings, GONE, now).traces == []
+    assert sha256(content).hexdigest().encode() not in everything(home)
+    assert home.load().files == 0
+    assert len(home.rejections()) == len(rejections) + 1
 
 
 @pytest.mark.usefixtures("token")
@@ -268,7 +316,8 @@ PROOF = ("loaders.erasing.steps.prove",)
 
 @pytest.mark.parametrize(
     ("places", "moment"),
-    [(COMMITS, 1), (COMMITS, 3), (COMMITS, 4), (COMMITS, 8), (DATABASE, 2), (PROOF, 1)],
+    # the customers' four segments, their four landing files, those segments again, and so on
+    [*((COMMITS, moment) for moment in (2, 4, 6, 9, 11, 14)), (DATABASE, 2), (PROOF, 1)],
 )
 def test_an_erasure_that_was_killed_can_be_run_again(
     home: Home,
@@ -277,6 +326,7 @@ def test_an_erasure_that_was_killed_can_be_run_again(
     places: tuple[str, ...],
     moment: int,
 ) -> None:
+    before = contents(home)
     with monkeypatch.context() as patch:
         die_at(patch, places, moment)
         with pytest.raises(KeyboardInterrupt):
@@ -285,7 +335,7 @@ def test_an_erasure_that_was_killed_can_be_run_again(
     report = erase(home.settings, GONE, now)
     assert (report.traces, report.unsearchable) == ([], [])
     left = everything(home)
-    for trace in (GONE, EMAIL, NAME, "patient-0017", token):
+    for trace in (GONE, EMAIL, NAME, "patient-0017", token, *(before - contents(home))):
         assert trace.encode() not in left
     assert home.load().files == 0
     assert home.rejections() == [(3, "invalid_value")]
