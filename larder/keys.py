@@ -77,6 +77,11 @@ def person_hash(key: bytes, person_id: str) -> bytes:
     return hmac.digest(key, person_id.strip().encode(), "sha256")
 
 
+def content_name(key: bytes, content: bytes) -> str:
+    """Return 32 hexadecimal digits that name a content; without the key they confirm no guess."""
+    return hmac.digest(key, b"larder content " + content, "sha256").hex()[:32]
+
+
 def fingerprint(key: bytes) -> str:
     """Return 16 hexadecimal digits that tell one key from another and say nothing about it."""
     return hmac.digest(key, b"larder key fingerprint", "sha256").hex()[:16]

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from larder.warehouse import literal, open_memory
 from loaders.checks import MAX_LINE_BYTES, typed_fields_sql
 from loaders.entities import Entity, read_entities
 from loaders.segments import UNKNOWN, commit, find_segments
+from loaders.vault import open_vault
 
 BATCH_ROWS = 1_000
 CONFLICT_REASON = "conflict"
@@ -107,6 +107,7 @@ def redrive(settings: Settings, file: Path) -> Redriven:
     Raises:
         LandingError: the file cannot be read, or a line of it is not a dead letter of a known
             entity with a JSON object; names the line, never a value.
+        KeyMismatchError: the vault cannot be used.
     """
     records: dict[Entity, list[str]] = defaultdict(list)
     try:
@@ -121,18 +122,20 @@ def redrive(settings: Settings, file: Path) -> Redriven:
             "dead-letters --format ndjson` wrote and you have mended."
         ) from error
     files = written = known = 0
-    for entity, lines_of_entity in records.items():
-        content = "".join(f"{record}\n" for record in lines_of_entity).encode()
-        folder = settings.landing_folder / entity.path / REDRIVEN_FOLDER
-        final = folder / f"{sha256(content).hexdigest()[:32]}.ndjson"
-        if final.exists():
-            known += len(lines_of_entity)
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = folder / f".{final.name}.{os.getpid()}.tmp"
-        aside.write_bytes(content)
-        commit(aside, final)
-        files, written = files + 1, written + len(lines_of_entity)
+    with open_vault(settings) as vault:
+        for entity, lines_of_entity in records.items():
+            content = "".join(f"{record}\n" for record in lines_of_entity).encode()
+            folder = settings.landing_folder / entity.path / REDRIVEN_FOLDER
+            # The name outlives an erasure: it must not tell who guesses a record that it is right.
+            final = folder / f"{vault.content_name(content)}.ndjson"
+            if final.exists():
+                known += len(lines_of_entity)
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            aside = folder / f".{final.name}.{os.getpid()}.tmp"
+            aside.write_bytes(content)
+            commit(aside, final)
+            files, written = files + 1, written + len(lines_of_entity)
     return Redriven(files, written, known)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from larder.errors import KeyMismatchError
-from larder.keys import fingerprint, make_key, person_hash, read_key
+from larder.keys import content_name, fingerprint, make_key, person_hash, read_key
 from larder.settings import Settings
 from loaders.entities import DOMAINS, Domain
 
@@ -212,6 +212,10 @@ class Vault:
     def hashes(self, person_ids: Iterable[str]) -> list[bytes]:
         """Return how the vault knows these persons."""
         return [person_hash(self._key, person_id) for person_id in person_ids]
+
+    def content_name(self, content: bytes) -> str:
+        """Return a name for a content that may hold persons."""
+        return content_name(self._key, content)
 
     def is_erased(self, person_id: str, domain: Domain) -> bool:
         """Tell whether the person was erased from the domain."""

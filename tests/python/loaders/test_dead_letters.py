@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import new
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from landing_zone import ARRIVED, Home, event, line
 
 from larder.errors import LandingError
 from loaders.dead_letters import count_dead_letters, dead_letters, redrive
+from loaders.vault import open_vault
 
 STOCK, PRICES = "fridge/stock_events", "trends/food_trends"
 
@@ -121,6 +123,18 @@ def test_mended_records_come_in_again_and_only_once(home: Home, tmp_path: Path) 
     assert redrive(home.settings, path).known == 3
     assert home.load().files == 0
     assert home.keys() == ["e1", "e2", "north|soup|hot|2024-01-01"]
+
+
+def test_no_name_confirms_a_guess_of_what_was_driven_in(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "letters.ndjson"
+    path.write_bytes(line(GOOD_LETTER))
+    redrive(home.settings, path)
+    (driven,) = (home.settings.landing_folder / STOCK / "redriven").iterdir()
+    content = driven.read_bytes()
+    guesses = {new(algorithm, content).hexdigest() for algorithm in ("md5", "sha1", "sha256")}
+    assert not any(guess.startswith(driven.stem[:8]) for guess in guesses)
+    with open_vault(home.settings) as vault:
+        assert driven.stem == vault.content_name(content)
 
 
 GOOD_LETTER = {"source": "fridge", "entity": "stock_events", "original": event(1)}
