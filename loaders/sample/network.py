@@ -240,7 +240,7 @@ def _write_ratings(
 ) -> None:  # fmt: skip
     customer, item, bought = (np.concatenate(columns) for columns in zip(*rated, strict=True))
     rng = np.random.default_rng([world.options.seed, 9, day])
-    table = ratings(world, people, customer, item, bought, rng)
+    table = ratings(world, people, world.date_of(day), customer, item, bought, rng)
     kept = table.filter(pc.less_equal(table.column("updated_at"), _moment(end_ms)))
     if kept.num_rows:
         files.write(f"feedback/ratings/{world.date_of(day)}.ndjson.gz", kept)

@@ -231,10 +231,14 @@ def consent_versions(world: World, people: People, end_ms: int) -> pa.Table:
 
 
 def ratings(
-    world: World, people: People, customer: Integers, item: Integers, bought_ms: Integers,
-    rng: np.random.Generator,
+    world: World, people: People, until: date, customer: Integers, item: Integers,
+    bought_ms: Integers, rng: np.random.Generator,
 ) -> pa.Table:  # fmt: skip
-    """Return ratings (1 to 5) of what was bought; they follow the planted taste plus noise."""
+    """Return ratings (1 to 5) of what was bought; they follow the planted taste plus noise.
+
+    Their ids are the last day of the period and a running number: an id of what people do must
+    not say who they are.
+    """
     utility = people.utility(world, customer)[np.arange(customer.size), item]
     stars = np.clip(np.rint(3.3 + 0.9 * utility + rng.normal(0.0, 0.7, customer.size)), 1, 5)
     rated = bought_ms + rng.integers(1_800_000, 10 * 3_600_000, customer.size)
@@ -246,9 +250,7 @@ def ratings(
     return pa.table(
         {
             "rating_id": pa.array(
-                [f"rating-{moment:012x}-{who:06x}-{what:02x}" for moment, who, what in zip(
-                    rated[order].tolist(), customer[order].tolist(), item[order].tolist(),
-                    strict=True)], pa.string(),
+                [f"rating-{until:%Y%m%d}-{number:06x}" for number in range(order.size)], pa.string()
             ),
             "customer_id": pa.array(
                 [people.customer_ids[who] for who in customer[order]], pa.string()

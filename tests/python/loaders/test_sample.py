@@ -145,6 +145,40 @@ class TestFiles:
             (".csv", ".zst"), (".parquet", None),
         }  # fmt: skip
 
+    @pytest.mark.parametrize(
+        ("table", "name"),
+        [
+            ("ratings", "rating_id"),
+            ("stock_events", "event_id"),
+            ("stock_events", "basket_id"),
+            ("order_lines", "order_id"),
+        ],
+    )
+    def test_no_id_of_what_people_do_says_who_they_are(
+        self, network: duckdb.DuckDBPyConnection, table: str, name: str
+    ) -> None:
+        rows, distinct, telling = only(
+            network,
+            f"""
+            select
+                count(*),
+                count(distinct {name}),
+                -- by chance a running number is that of the customer
+                avg((
+                    contains({name}, printf('%06x', customer - 1))
+                    or contains({name}, printf('%06d', customer))
+                )::int)
+            from (
+                select {name}, split_part(customer_id, '-', 2)::bigint as customer
+                from {table}
+                where customer_id is not null and {name} not like 'broken%'
+            )
+            """,
+        )
+        assert distinct > 200
+        assert telling < 0.02
+        assert table != "ratings" or rows == distinct
+
     def test_no_clock_time_is_in_a_gzip_header(self, medium: Sample) -> None:
         compressed = [file.path for file in find_files(medium[0]) if file.compression == ".gz"]
         assert compressed
