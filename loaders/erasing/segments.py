@@ -13,7 +13,7 @@ from loaders.checks import segment_sql
 from loaders.entities import Entity
 from loaders.erasing.cleaner import Cleaner
 from loaders.landing import sha256_of
-from loaders.segments import Origin, commit, copy_options
+from loaders.segments import Origin, commit, copy_options, read_parts
 
 BATCH_ROWS = 10_000
 # The loader leaves the number out where it is the row's place in the file.
@@ -23,7 +23,7 @@ FORGOTTEN = "forgotten"
 
 
 Affected = list[tuple[int, str | None]]
-"""Line numbers, each with the record without the person, or null where nothing is left."""
+"""Rows of a segment, from 0, each with the record without the person, or null for nothing left."""
 
 
 def find_affected(connection: duckdb.DuckDBPyConnection, segment: Path, clean: Cleaner) -> Affected:
@@ -32,15 +32,15 @@ def find_affected(connection: duckdb.DuckDBPyConnection, segment: Path, clean: C
     columns = [f"{domain}_token" for domain in clean.person.ids]
     is_theirs = " or ".join(f"{column} in ({tokens})" for column in columns)
     rows = connection.execute(
-        f"select {LINE_NUMBER}, payload, {is_theirs} is true "
+        f"select file_row_number, payload, {is_theirs} is true "
         f"from {_rows_of(segment)} where {is_theirs} or rejection_reason is not null"
     )
     affected: Affected = []
     while batch := rows.fetchmany(BATCH_ROWS):
-        for line_number, payload, is_good in batch:
+        for row, payload, is_good in batch:
             text = clean.counted(payload) if is_good or clean.mentions(payload) else payload
             if text != payload:
-                affected.append((line_number, text if is_good else None))
+                affected.append((row, text if is_good else None))
     return affected
 
 
@@ -53,37 +53,46 @@ def rewrite_segment(
     aside: Path,
 ) -> None:
     """Write the segment with its affected records mended, and these origins, under its own name."""
-    numbers, lines = zip(*affected, strict=True) if affected else ((), ())
+    rows, lines = zip(*affected, strict=True) if affected else ((), ())
     connection.register(
-        "erased_lines",
-        pa.table(
-            {
-                "line_number": pa.array(numbers, pa.int64()),
-                "line": pa.array(lines, pa.string()),
-                "problem": pa.nulls(len(numbers), pa.string()),
-                "is_cut_off": pa.repeat(False, len(numbers)),
-            }
-        ),
+        "erased",
+        pa.table({"row": pa.array(rows, pa.int64()), "line": pa.array(lines, pa.string())}),
     )
     source = _rows_of(segment)
-    place = connection.execute(
-        f"select source_file, received_at, loaded_at from {source} limit 1"
-    ).fetchall() or [(None, None, None)]  # an earlier erasure may have left no record
-    mended = segment_sql(entity, "(select * from erased_lines where line is not null)")
+    connection.execute(
+        f"create or replace temp table unmended as select {LINE_NUMBER} as line_number, line, "
+        "null::varchar as problem, false as is_cut_off, source_file, received_at, loaded_at "
+        f"from {source} inner join erased on file_row_number = row where line is not null"
+    )
+    of_one_file = (
+        "(select * from unmended where (source_file, received_at, loaded_at) "
+        "= ($source_file, $received_at, $loaded_at))"
+    )
+    connection.execute(
+        f"create or replace temp table mended as select * exclude (file_row_number) "
+        f"from {source} limit 0"
+    )
+    # a compacted segment is made from several files
+    for place in connection.execute(
+        "select distinct source_file, received_at, loaded_at from unmended"
+    ).fetchall():
+        connection.execute(
+            f"insert into mended by name {segment_sql(entity, of_one_file)}",
+            dict(zip(("source_file", "received_at", "loaded_at"), place, strict=True)),
+        )
     target = aside / "segment"
     connection.execute(
         f"""
         copy (
             select * exclude (file_row_number) replace ({LINE_NUMBER} as line_number)
             from {source}
-            where {LINE_NUMBER} not in (select line_number from erased_lines)
+            where file_row_number not in (select row from erased)
             union all by name
-            select * from ({mended})
-        ) to {literal(str(target))} ({copy_options(origins)})
-        """,
-        dict(zip(("source_file", "received_at", "loaded_at"), place[0], strict=True)),
+            from mended
+        ) to {literal(str(target))} ({copy_options(origins, read_parts(segment))})
+        """
     ).fetchall()
-    connection.unregister("erased_lines")
+    connection.unregister("erased")
     commit(target, segment)
 
 

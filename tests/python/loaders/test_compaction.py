@@ -8,12 +8,12 @@ from typing import Any
 
 import duckdb
 import pytest
-from landing_zone import NOW, Home, event, line
+from landing_zone import NOW, Home, decide, event, line
 
 from loaders import compaction
 from loaders.audit import audit
 from loaders.audit.measures import read_history
-from loaders.audit.verdicts import Verdict, Verdicts
+from loaders.audit.verdicts import Verdicts
 from loaders.compaction import LEAST_PARTS, compact
 from loaders.dead_letters import dead_letters
 from loaders.segments import find_segments, read_origins
@@ -32,13 +32,7 @@ def land_small_files(home: Home, count: int = LEAST_PARTS, first: int = 0) -> No
         records = [event(number), event(number + 1, quantity=2), {"event_id": f"bad-{number}"}]
         home.land(f"{STOCK}/part-{number:03}.ndjson", b"".join(map(line, records)))
     home.load()
-    decided = verdict_on(home, "accepted", [*names(home)])
-    Verdicts(home.settings).write(decided, None, ())
-
-
-def verdict_on(home: Home, verdict: Any, segments: list[str]) -> list[Verdict]:
-    moment = Verdicts(home.settings).instant(NOW)
-    return [Verdict(segment, verdict, moment, None, "test") for segment in segments]
+    decide(home, "accepted")
 
 
 def names(home: Home) -> list[str]:
@@ -96,7 +90,7 @@ def test_new_few_and_held_segments_are_left_alone(home: Home) -> None:
     before = names(home)
 
     assert compact(home.settings, lambda: NOW).segments == 0  # new
-    Verdicts(home.settings).write(verdict_on(home, "held", before[:1]), None, ())
+    decide(home, "held", before[0])
     assert compact(home.settings, later).segments == 0  # one too few without the held one
     assert names(home) == before
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -14,9 +15,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from landing_zone import Home, event, line, now
+from landing_zone import ARRIVED, Home, decide, event, line, now
 
 from larder.errors import LandingError
+from loaders.compaction import LEAST_PARTS, compact
 from loaders.dead_letters import dead_letters
 from loaders.erasing import Erasure, erase
 from loaders.landing import find_files, sha256_of
@@ -377,3 +379,31 @@ def test_dead_letters_and_report_hold_nothing_of_the_person(home: Home) -> None:
 def test_an_empty_id_is_refused(home: Home) -> None:
     with pytest.raises(LandingError, match="empty"):
         erase(home.settings, "  ", now)
+
+
+def test_a_compacted_segment_keeps_the_file_line_and_arrival_of_every_record(home: Home) -> None:
+    for number in range(LEAST_PARTS):
+        records = [event(2 * number), event(2 * number + 1, customer_id=GONE)]
+        home.land(
+            f"fridge/stock_events/{number:02}.ndjson",
+            b"".join(map(line, records)) + f"{{{GONE}".encode(),
+            arrived=ARRIVED + timedelta(minutes=number),
+        )
+    home.load()
+    decide(home, "accepted")
+    compact(home.settings, lambda: now() + timedelta(days=2))
+    places = (
+        "select source_file, line_number, natural_key, received_at from records "
+        "where rejection_reason is null order by all"
+    )
+    before = home.query(places)
+    assert len(before) == 2 * LEAST_PARTS
+
+    report = erase(home.settings, GONE, now)
+
+    assert (report.segments, report.traces) == (1, [])
+    assert home.query(places) == before
+    assert home.rejections() == []
+    with_person = "select count(*) from records where commerce_token is not null"
+    assert home.query(with_person) == [(0,)]
+    assert home.load().files == 0
