@@ -54,6 +54,7 @@ lone_copies as (
         records.quantity,
         records.unit_price_usd,
         records.is_promoted,
+        1 as copy_number,
         true as is_current,
         records.expires_on,
         records.occurred_at,
@@ -131,6 +132,9 @@ ranked as (
         quantity,
         unit_price_usd,
         is_promoted,
+        cast(
+            row_number() over (partition by event_id order by content_hash) as integer
+        ) as copy_number,
         content_hash = min(content_hash) over (partition by event_id) as is_current,
         expires_on,
         occurred_at,

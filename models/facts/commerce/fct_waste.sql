@@ -67,7 +67,7 @@ discarded as (
     from touched
     where is_current or event_id not in (select still_waste.event_id from still_waste)
     qualify row_number() over (
-        partition by event_id order by is_current desc, content_hash asc
+        partition by event_id order by copy_number
     ) = 1
 ),
 

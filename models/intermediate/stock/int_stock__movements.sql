@@ -52,7 +52,7 @@ touched as (
 movements as (
     select
         touched.event_id,
-        touched.content_hash,
+        touched.copy_number,
         touched.location_id,
         touched.item_id,
         touched.customer_key,
