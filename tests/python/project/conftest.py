@@ -59,6 +59,7 @@ def compiled(
     """Dialect and file of all compiled SQL, for Snowflake without any connection.
 
     For Snowflake the incremental models both ways; DuckDB runs the other way in its own tests.
+    Parsed for it with every warning an error: some deprecations show on that target only.
     """
     build = built_home.home / "dbt" / "build" / "compiled" / "larder"
     found = [("duckdb", file) for file in sorted(build.rglob("*.sql"))]
@@ -70,7 +71,8 @@ def compiled(
         project = _project(home / "project", is_incremental)
         result = dbt.run(
             home,
-            *("compile", "--no-partial-parse", "--no-populate-cache", "--no-introspect"),
+            *("compile", "--warn-error", "--no-partial-parse"),
+            *("--no-populate-cache", "--no-introspect"),
             target=target,
             target_path=home / "target",
             is_parsed=False,

@@ -151,6 +151,7 @@ def test_the_sources_are_the_entities(manifest: dict[str, Any]) -> None:
         assert source["schema"] == "raw"
         assert source["identifier"] == f"{entity.source}_{entity.name}"
         assert source["freshness"]["warn_after"]["count"], path
+        assert source["loaded_at_field"] == "loaded_at", path
         for part in entity.key:
             assert part in source["description"], f"{path}: the description does not name {part}"
         is_personal = any(field.personal or field.person for field in entity.fields)
