@@ -1,7 +1,40 @@
--- one row per day of the calendar that Larder knows; weeks are ISO weeks, which begin on Monday
+-- one row per day of the calendar that Larder knows; weeks are ISO weeks, which begin on Monday.
+-- Holidays are those of a region (dim_region_dates); here is only what holds for the whole network
 with dates as (
     select calendar_date
     from {{ ref('int_clock__dates') }}
+),
+
+region_dates as (
+    select *
+    from {{ ref('dim_region_dates') }}
+),
+
+locations as (
+    select *
+    from {{ ref('int_catalog__locations') }}
+),
+
+regions as (
+    select
+        region,
+        count(*) over () as region_count
+    from locations
+    where not is_deleted and status != 'decommissioned'
+    group by region
+),
+
+-- a region that the calendar says nothing of has no holiday
+holidays as (
+    select
+        region_dates.calendar_date,
+        sum(case when region_dates.is_holiday then 1 else 0 end)
+        = max(regions.region_count) as is_holiday,
+        sum(case when region_dates.is_school_holiday then 1 else 0 end)
+        = max(regions.region_count) as is_school_holiday
+    from region_dates
+    inner join regions on region_dates.region = regions.region
+    group by region_dates.calendar_date
 ),
 
 numbered as (
@@ -25,9 +58,9 @@ weeks as (
 
 described as (
     select
-        calendar_date as date_key,
-        calendar_date,
-        case days_after_monday
+        weeks.calendar_date as date_key,
+        weeks.calendar_date,
+        case weeks.days_after_monday
             when 0 then 'mon'
             when 1 then 'tue'
             when 2 then 'wed'
@@ -36,23 +69,26 @@ described as (
             when 5 then 'sat'
             else 'sun'
         end as weekday,
-        cast(extract(year from calendar_date) as integer) as year,
-        cast(extract(quarter from calendar_date) as integer) as quarter,
-        cast(extract(month from calendar_date) as integer) as month,
-        cast(extract(day from calendar_date) as integer) as day_of_month,
-        cast(extract(year from thursday) as integer) as iso_year,
+        cast(extract(year from weeks.calendar_date) as integer) as year,
+        cast(extract(quarter from weeks.calendar_date) as integer) as quarter,
+        cast(extract(month from weeks.calendar_date) as integer) as month,
+        cast(extract(day from weeks.calendar_date) as integer) as day_of_month,
+        cast(extract(year from weeks.thursday) as integer) as iso_year,
         cast(
             floor(
                 {{ dbt.datediff(
-                    dbt.date_trunc('year', 'thursday'), 'thursday', 'day'
+                    dbt.date_trunc('year', 'weeks.thursday'), 'weeks.thursday', 'day'
                 ) }} / 7 -- noqa: LT05
             ) + 1 as integer
         ) as iso_week,
-        days_after_monday >= 5 as is_weekend,
-        week_start,
-        cast({{ dbt.date_trunc('month', 'calendar_date') }} as date) as month_start,
-        cast({{ dbt.date_trunc('quarter', 'calendar_date') }} as date) as quarter_start
+        weeks.days_after_monday >= 5 as is_weekend,
+        coalesce(holidays.is_holiday, false) as is_holiday_everywhere,
+        coalesce(holidays.is_school_holiday, false) as is_school_holiday_everywhere,
+        weeks.week_start,
+        cast({{ dbt.date_trunc('month', 'weeks.calendar_date') }} as date) as month_start,
+        cast({{ dbt.date_trunc('quarter', 'weeks.calendar_date') }} as date) as quarter_start
     from weeks
+    left join holidays on weeks.calendar_date = holidays.calendar_date
 )
 
 select *
