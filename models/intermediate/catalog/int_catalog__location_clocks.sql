@@ -1,5 +1,6 @@
 -- one row per location of the catalogue: its time zone and opening hours; `accepted_at` moves only
--- when they change, and then all days of the location are computed anew
+-- when they change, by a new version or by a changed seed, and then all days of the location are
+-- computed anew
 {{ config(
     materialized='incremental', unique_key='location_id', incremental_strategy='delete+insert'
 ) }}
@@ -12,6 +13,11 @@ with locations as (
         closes_minute,
         accepted_at
     from {{ ref('int_catalog__locations') }}
+),
+
+segments as (
+    select accepted_at
+    from {{ ref('stg_raw__segments') }}
 )
 
 {%- if is_incremental() %},
@@ -21,9 +27,27 @@ known as (
     from {{ this }}
 ),
 
+moments as (
+    select accepted_at from known
+    union all
+    select accepted_at from segments
+),
+
+-- a seed brings no record: what changes counts as accepted after everything that is there
+next_moment as (
+    select {{ dbt.dateadd('microsecond', 1, 'max(accepted_at)') }} as accepted_at
+    from moments
+),
+
 changed as (
-    select locations.*
+    select
+        locations.location_id,
+        locations.time_zone,
+        locations.opens_minute,
+        locations.closes_minute,
+        next_moment.accepted_at
     from locations
+    cross join next_moment
     left join known on locations.location_id = known.location_id
     where
         known.location_id is null

@@ -43,15 +43,16 @@ completed as (
         newest.longitude,
         newest.population,
         newest.capacity_units,
-        opening_hours.opens_minute,
-        opening_hours.closes_minute,
+        coalesce(opening_hours.opens_minute, {{ var('default_opens_minute') }}) as opens_minute,
+        coalesce(opening_hours.closes_minute, {{ var('default_closes_minute') }})
+            as closes_minute,
         newest.is_deleted,
         newest.opened_on,
         newest.updated_at,
         newest.accepted_at
     from newest
     left join time_zones on newest.time_zone = time_zones.time_zone
-    inner join opening_hours on newest.kind = opening_hours.location_kind
+    left join opening_hours on newest.kind = opening_hours.location_kind
 )
 
 select *

@@ -27,7 +27,8 @@ clocked as (
         coalesce(reporting_locations.has_stock_events, false) as has_stock_events,
         coalesce(clocks.time_zone, 'UTC') as time_zone,
         coalesce(clocks.opens_minute, {{ var('default_opens_minute') }}) as opens_minute,
-        coalesce(clocks.closes_minute, {{ var('default_closes_minute') }}) as closes_minute
+        coalesce(clocks.closes_minute, {{ var('default_closes_minute') }}) as closes_minute,
+        clocks.accepted_at
     from locations
     left join reporting_locations on locations.location_id = reporting_locations.location_id
     left join clocks on locations.location_id = clocks.location_id
@@ -44,7 +45,9 @@ local_clocks as (
         {{ local_time('as_of.told_until_at', 'clocked.time_zone') }} as told_until_local_at,
         as_of.as_of_at,
         as_of.told_until_at,
-        as_of.accepted_at
+        greatest(
+            as_of.accepted_at, coalesce(clocked.accepted_at, as_of.accepted_at)
+        ) as accepted_at
     from clocked
     cross join as_of
 ),
