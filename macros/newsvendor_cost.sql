@@ -1,12 +1,14 @@
 {#-
-    What it costs to have so many units where so many are wanted, in US dollars.
+    What it costs to have so many units where so many are wanted, in US dollars; null where either is
+    unknown.
 
     available, demand: expressions in units. Needs the columns underage_usd (of a unit missed) and
-    overage_usd (of a unit too many).
+    overage_usd (of a unit too many). Without greatest(), which passes over nulls on DuckDB only.
 -#}
 {% macro newsvendor_cost(available, demand) -%}
-    (
-        underage_usd * greatest({{ demand }} - ({{ available }}), 0)
-        + overage_usd * greatest({{ available }} - {{ demand }}, 0)
-    )
+    case
+        when {{ demand }} > {{ available }}
+            then underage_usd * ({{ demand }} - ({{ available }}))
+        else overage_usd * ({{ available }} - {{ demand }})
+    end
 {%- endmacro %}
