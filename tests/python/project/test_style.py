@@ -6,13 +6,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import duckdb
 from test_layers import layer, models
 
-from larder.settings import PROJECT_ROOT
+from larder.settings import PROJECT_ROOT, Settings
 
 Nodes = Callable[[str], list[dict[str, Any]]]
 
 YAML_LINES = 310
+MOST_COPIES = 3
 PUBLIC_LAYERS = ("facts", "dimensions", "scores", "reports")
 
 
@@ -41,6 +43,35 @@ def test_every_model_and_column_is_described(nodes: Nodes) -> None:
             if not description["description"]
         ]
     assert not missing, "\n".join(missing)
+
+
+def test_every_column_that_is_built_is_described(built_home: Settings, nodes: Nodes) -> None:
+    """The other way round too: what is described is there."""
+    with duckdb.connect(str(built_home.build_database), read_only=True) as connection:
+        rows = connection.execute(
+            "select table_schema, table_name, column_name from information_schema.columns"
+        ).fetchall()
+    built: dict[tuple[str, str], set[str]] = {}
+    for schema, table, column in rows:
+        built.setdefault((schema, table), set()).add(column)
+    wrong = []
+    for name, node in models(nodes):
+        columns = built[node["schema"], name]
+        described = {column for column, entry in node["columns"].items() if entry["description"]}
+        wrong += [f"{name}.{column} is not described" for column in sorted(columns - described)]
+        wrong += [f"{name}.{column} is not there" for column in sorted(described - columns)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_description_is_written_again_and_again(nodes: Nodes) -> None:
+    """What many tables share is written once, in docs/columns.md."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for name, node in models(nodes):
+        for column, entry in node["columns"].items():
+            if not entry["doc_blocks"]:
+                places.setdefault((column, entry["description"]), []).append(name)
+    again = {key: names for key, names in places.items() if len(names) > MOST_COPIES}
+    assert not again, again
 
 
 def test_every_seed_and_snapshot_is_described_and_every_seed_says_why(nodes: Nodes) -> None:
