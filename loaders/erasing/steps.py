@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 
 import duckdb
@@ -142,7 +143,8 @@ def _erase_from_entity(
                 report.segments += 1
         for file, target, _ in rewritten.values():
             # beside the file first: the landing zone may be on another disk
-            beside = file.path.with_name(f".{file.path.name}.tmp")
+            name = sha256(os.fsencode(file.path.name)).hexdigest()
+            beside = file.path.with_name(f".{name}.tmp")
             shutil.copy2(target, beside)
             commit(beside, file.path)
             report.landing_files += 1

@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, cast
@@ -90,36 +90,51 @@ def csv_rows(file: IO[bytes]) -> Iterator[tuple[int, list[str] | bytes]]:
     """Read the rows with the number of their first line; of a broken one give the bytes.
 
     A lone quote must not swallow the rows after it: where no proper row comes out within the limit
-    of a line, only the first line is broken and reading goes on with the second.
+    of a line, only the first line is broken and reading goes on with the second. What is known of
+    the lines that follow is kept, so that the time grows with the file's size alone.
     """
     csv.field_size_limit(sys.maxsize)
-    waiting: deque[bytes] = deque()
     number = 1
-    while True:
-        taken: list[bytes] = []
-        try:
-            row = next(csv.reader(_text_of(file, waiting, taken), strict=True), None)
-        except csv.Error:
-            waiting.extendleft(reversed(taken[1:]))
-            yield number, taken[0]
-            number += 1
-            continue
-        if row is None:
-            return
-        yield number, row
-        number += len(taken)
+    following: deque[bytes] = deque()
+    # Read as the inside of a quoted field, how many of the lines that follow leave it open, how
+    # long they are together, and whether the line after them ends it as no row may.
+    inside, inside_bytes, is_barred = 0, 0, False
+    while line := following.popleft() if following else _read_line(file):
+        if inside:
+            inside, inside_bytes = inside - 1, inside_bytes - len(line)
+        else:
+            is_barred = False
+        row, is_open = _row_of([line])
+        taken = 1
+        size = len(line) + inside_bytes
+        while is_open and not is_barred and size <= MAX_LINE_BYTES:
+            if inside == len(following):
+                following.append(_read_line(file))
+            end, is_still_open = _row_of([b'"', following[inside]])
+            if end is not None:
+                row, _ = _row_of([line, *islice(following, inside + 1)])
+            if row is not None:
+                taken += inside + 1
+                for _ in range(inside + 1):
+                    following.popleft()
+                inside, inside_bytes = 0, 0
+                break
+            if is_still_open and following[inside]:
+                size += len(following[inside])
+                inside, inside_bytes = inside + 1, inside_bytes + len(following[inside])
+            else:
+                is_barred = True
+        yield number, line if row is None else row
+        number += taken
 
 
-def _text_of(file: IO[bytes], waiting: deque[bytes], taken: list[bytes]) -> Iterator[str]:
-    """Give the text of one line after the other, up to the limit of a record."""
-    size = 0
-    while size <= MAX_LINE_BYTES:
-        line = waiting.popleft() if waiting else _read_line(file)
-        if not line:
-            return
-        taken.append(line)
-        size += len(line)
-        yield line.decode(errors="surrogateescape")
+def _row_of(lines: Iterable[bytes]) -> tuple[list[str] | None, bool]:
+    """Return the row of these lines, or null and whether it only lacks its end."""
+    texts = (line.decode(errors="surrogateescape") for line in lines)
+    try:
+        return next(csv.reader(texts, strict=True)), False
+    except csv.Error as error:
+        return None, str(error) == "unexpected end of data"
 
 
 def _read_line(file: IO[bytes]) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +17,7 @@ from loaders.readers.streams import skip_byte_order_mark
 # The structure of JSON; strings are swallowed whole. No string holds a line end, so a quote that is
 # not closed on its line stands alone, and what follows it can still be told apart.
 _STRUCTURE = re.compile(rb'"(?:[^"\\\n]++|\\[^\n])*+"|[\[\]{},"]')
+_OUTSIDE_STRINGS = re.compile(rb"[\[\]{},]")
 _BETWEEN_OBJECTS = re.compile(rb"(?<=\})\s*,\s*(?=\{)")
 _SWALLOWED_GAP = re.compile(rb'"[^"]*\}\s*,\s*\{[^"]*"')
 # What has not ended by then is a broken element: reading goes on where the next object starts.
@@ -35,7 +38,8 @@ def split_array(path: Path) -> Iterator[Line]:
 def _mended_elements(file: IO[bytes]) -> Iterator[bytes]:
     """Give the elements, and those that a string which is not closed has swallowed."""
     for element in filter(bytes.strip, elements(file)):
-        if _SWALLOWED_GAP.search(element) and not _is_json(element):
+        last_quote = element.rfind(b'"')  # without it the search would start again and again
+        if _SWALLOWED_GAP.search(element, 0, last_quote + 1) and not _is_json(element):
             yield from _BETWEEN_OBJECTS.split(element)
         else:
             yield element
@@ -50,34 +54,68 @@ def _is_json(text: bytes) -> bool:
 
 
 def elements(file: IO[bytes]) -> Iterator[bytes]:
-    """Give the bytes of each element by structure alone; memory is bounded by one element."""
-    buffer, start, position, depth = b"", 0, 0, 0
+    """Give the bytes of each element by structure alone, in time that grows with the file's size.
+
+    What does not end is cut off where the next object starts, and reading goes on there.
+    """
+    buffer, start, position, offset = b"", 0, 0, 0
     is_in_array = is_end = False
+    opened = array("q")  # where the brackets that are open begin
+    endless: Sequence[int] = ()  # the brackets that are known not to be closed
     while True:
-        for match in _STRUCTURE.finditer(buffer, position):
+        is_endless = False
+        for match in _marks(buffer, position):
             mark = match.group()
             if mark == b'"' and not is_end and buffer.find(b"\n", match.end()) < 0:
                 break  # the string goes on in the next chunk
             position = match.end()
-            if mark == b"[" and depth == 0 and not is_in_array:
+            if mark == b"[" and not opened and not is_in_array:
                 is_in_array, start = True, position
             elif mark in (b"[", b"{"):
-                depth += 1
-            elif mark in (b"]", b"}") and depth > 0:
-                depth -= 1
-                if depth == 0 and not is_in_array:
+                opened.append(offset + match.start())
+                is_endless = len(opened) == 1 and _holds(endless, opened[0])
+                if is_endless:
+                    break
+            elif mark in (b"]", b"}") and opened:
+                opened.pop()
+                if not opened and not is_in_array:
                     yield buffer[start:position]
                     start = position
-            elif depth == 0 and mark in (b"]", b","):
+            elif not opened and mark in (b"]", b","):
                 yield buffer[start : match.start()]
                 is_in_array, start = is_in_array and mark == b",", position
-        if not is_end and len(buffer) - start < LONGEST_ELEMENT:
-            chunk = file.read(SPLIT_BYTES)
-            is_end = not chunk
-            buffer, start, position = buffer[start:] + chunk, 0, position - start
-            continue
-        gap = _BETWEEN_OBJECTS.search(buffer, start) if depth else None
+        if not is_endless:
+            if not is_end and len(buffer) - start < LONGEST_ELEMENT:
+                chunk = file.read(SPLIT_BYTES)
+                is_end = not chunk
+                buffer, position, offset = buffer[start:] + chunk, position - start, offset + start
+                start = 0
+                continue
+            # Near the end of the buffer is what may be closed by the next chunk.
+            certain = offset + len(buffer) - (0 if is_end else MAX_LINE_BYTES)
+            endless = opened[: bisect_left(opened, certain)]
+        gap = _BETWEEN_OBJECTS.search(buffer, start) if opened else None
         yield buffer[start : gap.start() if gap else len(buffer)]
         if is_end and not gap:
             return
-        buffer, start, position, depth = buffer[gap.end() if gap else len(buffer) :], 0, 0, 0
+        start = position = gap.end() if gap else len(buffer)
+        opened = array("q")
+
+
+def _marks(buffer: bytes, position: int) -> Iterator[re.Match[bytes]]:
+    """Find the structure; behind a quote that stands alone no other on its line closes anything."""
+    while True:
+        for match in _STRUCTURE.finditer(buffer, position):
+            yield match
+            if match.group() == b'"':
+                break
+        else:
+            return
+        position = buffer.find(b"\n", match.end())
+        position = len(buffer) if position < 0 else position
+        yield from _OUTSIDE_STRINGS.finditer(buffer, match.end(), position)
+
+
+def _holds(ordered: Sequence[int], number: int) -> bool:
+    at = bisect_left(ordered, number)
+    return at < len(ordered) and ordered[at] == number

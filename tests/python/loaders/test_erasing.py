@@ -356,6 +356,14 @@ def test_short_ids_are_looked_for_in_the_fields_of_persons_only(home: Home) -> N
     assert json.loads(payloads[0])["quantity"] == 7
 
 
+def test_a_file_with_the_longest_of_names_is_rewritten(home: Home) -> None:
+    long = f"fridge/stock_events/{'x' * 248}.ndjson"
+    path = home.land(long, line(event(1, customer_id=GONE)))
+    report = erase(home.settings, GONE, now)
+    assert (report.landing_files, report.traces) == (1, [])
+    assert GONE.encode() not in path.read_bytes()
+
+
 def test_the_same_id_in_another_domain_is_somebody_else(home: Home) -> None:
     menu = {"event_id": "m1", "occurred_at": "2024-05-30T10:00:00Z", "location_id": "L1"}
     home.land("menu/menu_events/a.ndjson", line(menu | {"visitor_id": GONE}))
