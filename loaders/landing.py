@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -46,7 +47,7 @@ def find_files(landing: Path) -> Iterator[LandingFile]:
             "writes the sample network."
         )
     try:
-        yield from _find(landing, landing)
+        yield from _find(landing, landing, frozenset())
     except PermissionError as error:
         raise LandingError(
             f"{error.filename} in the landing zone may not be read. Give the user that runs "
@@ -54,13 +55,25 @@ def find_files(landing: Path) -> Iterator[LandingFile]:
         ) from error
 
 
-def _find(landing: Path, folder: Path) -> Iterator[LandingFile]:
+def _find(landing: Path, folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[LandingFile]:
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return  # a link back to a folder that holds this one
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name.startswith((".", "_")) or entry.name.endswith(".tmp"):
             continue
-        if entry.is_dir():
-            yield from _find(landing, Path(entry.path))
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                continue  # a link to itself
+            raise
+        if is_folder:
+            yield from _find(landing, Path(entry.path), above | {here})
             continue
+        if not is_file:
+            continue  # a pipe would keep its reader waiting for ever
         # A file that is renamed away between the listing and the look at it is not there.
         with suppress(FileNotFoundError):
             yield _describe(landing, Path(entry.path))
@@ -78,7 +91,8 @@ def _describe(landing: Path, path: Path) -> LandingFile:
     status = path.stat()
     return LandingFile(
         path=path,
-        relative=relative.as_posix(),
+        # a name need not be UTF-8
+        relative=os.fsencode(relative.as_posix()).decode(errors="backslashreplace"),
         entity=read_entities().get(entity),
         file_format=file_format,
         compression=compression,

@@ -150,7 +150,7 @@ def _write_segments(
 ) -> Iterable[SegmentCounts | Origin | None]:
     def write(file: LandingFile) -> SegmentCounts | Origin | None:
         with connection.cursor() as cursor:
-            return write_segment(cursor, file, raw, ledger.origins(file.relative), now, vault.sync)
+            return write_segment(cursor, file, raw, ledger.origins(file.relative), now, vault)
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         yield from pool.map(write, files)

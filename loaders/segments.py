@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 import duckdb
@@ -32,6 +31,7 @@ from loaders.readers import (
     is_refusal,
     line_feed_lines,
 )
+from loaders.vault import Vault
 
 # Files that belong to no entity are kept, with their reason, in an entity of their own.
 UNKNOWN = "unknown/files"
@@ -95,10 +95,12 @@ def segment_folder(raw: Path, entity_path: str, loaded_at: datetime) -> Path:
     return raw / entity_path / f"process_hour={loaded_at:%Y-%m-%dT%H}"
 
 
-def segment_name(origin: Origin) -> str:
-    """Return a name that says which content of which path this is, and neither of them."""
-    path = sha256(origin.source_file.encode()).hexdigest()
-    return f"{path[:16]}-{origin.sha256[:16]}.parquet"
+def segment_name(origin: Origin, vault: Vault) -> str:
+    """Return a name that says which content of which path this is, and neither of them.
+
+    It outlives an erasure, in verdicts and builds, so only the vault can confirm a guess.
+    """
+    return f"{vault.content_name(f'{origin.source_file} {origin.sha256}'.encode())}.parquet"
 
 
 def find_segments(raw: Path, entity_path: str = "*/*") -> Iterator[Path]:
@@ -201,19 +203,18 @@ def write_segment(
     raw: Path,
     known: list[Origin],
     now: Callable[[], datetime],
-    before_commit: Callable[[], None],
+    vault: Vault,
 ) -> SegmentCounts | Origin | None:
     """Make the segment of a landing file; one rename commits it.
 
-    `known` are the contents that this path had before; `before_commit` makes durable what the
-    segment refers to. Returns null when the file is still being
+    `known` are the contents that this path had before. Returns null when the file is still being
     written, and its origin when it was only touched: the content is known.
 
     Raises:
         LandingError: the file may not be read.
     """
     try:
-        return _write_segment(connection, file, raw, known, now, before_commit)
+        return _write_segment(connection, file, raw, known, now, vault)
     except FileNotFoundError:
         if file.path.exists():
             raise
@@ -233,7 +234,7 @@ def _write_segment(
     raw: Path,
     known: list[Origin],
     now: Callable[[], datetime],
-    before_commit: Callable[[], None],
+    vault: Vault,
 ) -> SegmentCounts | Origin | None:
     if is_still_written(file):
         return None
@@ -257,8 +258,8 @@ def _write_segment(
             return None
         counts = _count(connection, aside / "segment")
         folder = segment_folder(raw, entity.path if entity else UNKNOWN, loaded_at)
-        before_commit()
-        commit(aside / "segment", folder / segment_name(origin))
+        vault.sync()  # the tokens that the segment holds
+        commit(aside / "segment", folder / segment_name(origin, vault))
         return counts
     finally:
         remove_aside(aside)

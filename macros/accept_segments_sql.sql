@@ -59,7 +59,8 @@
             greatest(
                 now()::timestamp,
                 coalesce((select max(accepted_at) from raw.segments), now()::timestamp)
-                    + interval 1 microsecond
+                    -- room for a changed seed, which counts as 1 microsecond later
+                    + interval 1 millisecond
             )
         )
     from segments_found

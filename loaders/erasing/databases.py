@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import duckdb
@@ -31,6 +31,11 @@ EVENT_COLUMNS = frozenset(
         "sold_at",
     }
 )
+# Where the record is not known any more (an erasure was killed), any other hash is as good.
+NEW_HASH = (
+    ", content_hash = coalesce("
+    "(select new from rehashed where old = content_hash), md5(uuid()::varchar))"
+)
 
 
 def find_databases(settings: Settings) -> Iterator[tuple[Path, str | None]]:
@@ -41,9 +46,18 @@ def find_databases(settings: Settings) -> Iterator[tuple[Path, str | None]]:
 
 
 def erase_from_database(
-    settings: Settings, database: Path, version: str | None, person: Person, report: Erasure
+    settings: Settings,
+    database: Path,
+    version: str | None,
+    person: Person,
+    rehashed: Mapping[str, str],
+    report: Erasure,
 ) -> None:
-    """Replace the file by a copy without the person; no free block of it has ever seen them."""
+    """Replace the file by a copy without the person; no free block of it has ever seen them.
+
+    `rehashed` has the content hash of each record that stays by the one it had with the person: a
+    hash that covers their id would tell whoever guesses it that the guess is right.
+    """
     if not person.tokens:
         return
     beside = [database.with_name(f".{database.name}.{step}.erasing") for step in (1, 2)]
@@ -57,6 +71,9 @@ def erase_from_database(
         attach(connection, beside[0], "cleaned", read_only=False, storage_version=version)
         connection.execute("copy from database present to cleaned")
         connection.execute("detach present")
+        connection.execute("create temp table rehashed (old varchar, new varchar)")
+        if rehashed:
+            connection.executemany("insert into rehashed values (?, ?)", [*rehashed.items()])
         for statement in tables:
             report.table_rows += connection.execute(statement).fetchall()[0][0]
         report.tables += len(tables)
@@ -86,6 +103,7 @@ def _tables_with_person(
     for (schema, table), described in columns.items():
         name = f"{quoted(schema)}.{quoted(table)}"
         is_event = not EVENT_COLUMNS.isdisjoint(column for column, _ in described)
+        changes = NEW_HASH if ("content_hash", True) in described else ""
         for column, is_nullable in described:
             if not column.endswith(("_token", "_key")):
                 continue
@@ -95,7 +113,7 @@ def _tables_with_person(
             ).fetchall()[0][0]
             if found and is_event and is_nullable:
                 statements.append(
-                    f"update cleaned.{name} set {quoted(column)} = null where {condition}"
+                    f"update cleaned.{name} set {quoted(column)} = null{changes} where {condition}"
                 )
             elif found:
                 statements.append(f"delete from cleaned.{name} where {condition}")

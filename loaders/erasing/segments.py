@@ -17,7 +17,7 @@ from loaders.segments import Origin, commit, copy_options, read_parts
 
 BATCH_ROWS = 10_000
 # The loader leaves the number out where it is the row's place in the file.
-LINE_NUMBER = "coalesce(line_number, file_row_number + 1)"
+LINE_NUMBER = "coalesce(held.line_number, file_row_number + 1)"
 # Stands for the hash of a content that held the person; no content has it.
 FORGOTTEN = "forgotten"
 
@@ -51,8 +51,11 @@ def rewrite_segment(
     affected: Affected,
     origins: Sequence[Origin],
     aside: Path,
-) -> None:
-    """Write the segment with its affected records mended, and these origins, under its own name."""
+) -> dict[str, str]:
+    """Write the segment with its affected records mended, and these origins, under its own name.
+
+    Returns the content hash of each mended record by the one that it had with the person.
+    """
     rows, lines = zip(*affected, strict=True) if affected else ((), ())
     connection.register(
         "erased",
@@ -92,8 +95,14 @@ def rewrite_segment(
         ) to {literal(str(target))} ({copy_options(origins, read_parts(segment))})
         """
     ).fetchall()
+    rehashed = connection.execute(
+        f"select held.content_hash, mended.content_hash from {source} "
+        "inner join erased on held.file_row_number = erased.row inner join mended on "
+        f"(mended.source_file, mended.line_number) = (held.source_file, {LINE_NUMBER})"
+    ).fetchall()
     connection.unregister("erased")
     commit(target, segment)
+    return dict(rehashed)
 
 
 def standing_origins(origins: Sequence[Origin], landing: Path) -> list[Origin]:
@@ -120,4 +129,4 @@ def standing_origins(origins: Sequence[Origin], landing: Path) -> list[Origin]:
 
 
 def _rows_of(segment: Path) -> str:
-    return f"read_parquet({literal(str(segment))}, file_row_number = true)"
+    return f"read_parquet({literal(str(segment))}, file_row_number = true) as held"

@@ -73,13 +73,14 @@ def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> 
             vault.write_plan(customer_id, json.dumps(asdict(person)))
             for domain, ids in person.ids.items():
                 vault.bury(domain, ids)
+            rehashed: dict[str, str] = {}
             for entity in read_entities().values():
                 if any(one.person in person.ids or one.personal for one in entity.fields):
                     with entity_lock(settings, entity.path, "larder erase", now):
-                        _erase_from_entity(settings, connection, entity, person, report)
+                        rehashed |= _erase_from_entity(settings, connection, entity, person, report)
             Ledger(settings.raw_folder).read().write_cache()  # it repeats what segments knew
             for database, version in find_databases(settings):
-                erase_from_database(settings, database, version, person, report)
+                erase_from_database(settings, database, version, person, rehashed, report)
             report.tokens = len(person.tokens)
             prove(settings, vault, person, report)
             for domain, ids in person.ids.items():
@@ -100,12 +101,13 @@ def _erase_from_entity(
     entity: Entity,
     person: Person,
     report: Erasure,
-) -> None:
+) -> dict[str, str]:
     """Rewrite the entity's landing files, and each segment before the file it was made from.
 
     A segment then knows both contents of its file: whatever is killed, neither is loaded again.
     In the end it forgets the earlier one: its hash would tell whoever guesses the person's record
     that the guess is right. Should that content be delivered again, it is a changed file.
+    Returns the new content hash of each record that stays, by the one that it had.
     """
     landing = settings.landing_folder
     clean = Cleaner(entity, person)
@@ -127,6 +129,7 @@ def _erase_from_entity(
                 size = target.stat().st_size
                 origin = Origin(file.relative, sha256_of(target), size, file.modified_ns)
                 rewritten[file.relative] = file, target, origin
+        rehashed: dict[str, str] = {}
         segments = list(find_segments(settings.raw_folder, entity.path))
         for segment in segments:
             origins = read_origins(segment)
@@ -139,7 +142,7 @@ def _erase_from_entity(
                     *(origin for origin in origins if origin.source_file in names),
                     *(rewritten[name][2] for name in names),
                 ]
-                rewrite_segment(connection, entity, segment, affected, known, aside)
+                rehashed |= rewrite_segment(connection, entity, segment, affected, known, aside)
                 report.segments += 1
         for file, target, _ in rewritten.values():
             # beside the file first: the landing zone may be on another disk
@@ -158,3 +161,4 @@ def _erase_from_entity(
         remove_aside(aside)
     report.records_removed += clean.removed
     report.records_kept_without_person += clean.kept
+    return rehashed

@@ -191,7 +191,10 @@ def test_no_hash_of_what_held_the_person_is_left(home: Home) -> None:
     erase(home.settings, GONE, now)
 
     assert len(before - contents(home)) == 9
-    assert not any(content.encode() in everything(home) for content in before - contents(home))
+    gone = before - contents(home)
+    assert not any(content.encode() in everything(home) for content in gone)
+    names = " ".join(str(path) for path in home.settings.raw_folder.rglob("*.parquet"))
+    assert not any(content[:12] in names for content in gone)
 
 
 @pytest.mark.usefixtures("token")
@@ -254,6 +257,25 @@ def test_rewritten_files_are_not_loaded_again_and_a_fresh_load_agrees(
     home.settings.raw_folder.rename(tmp_path / "old")
     home.load()
     assert home.query(content) == before
+
+
+@pytest.mark.usefixtures("token")
+def test_databases_have_the_hashes_of_what_is_left(home: Home) -> None:
+    query = (
+        "select natural_key as event_id, commerce_token as customer_key, content_hash "
+        "from read_parquet($1) order by all"
+    )
+    files = str(home.settings.raw_folder / "fridge/stock_events/*/*.parquet")
+    with duckdb.connect(str(home.settings.build_database)) as connection:
+        connection.execute("create schema anonymised")
+        connection.execute(f"create table anonymised.events as {query}", [files])
+
+    erase(home.settings, GONE, now)
+
+    with duckdb.connect(str(home.settings.build_database)) as connection:
+        left = connection.execute("from anonymised.events order by all").fetchall()
+        assert left == connection.execute(query, [files]).fetchall()
+        assert left[0][:2] == ("e1", None)
 
 
 def test_databases_lose_the_person_but_not_the_sales(home: Home, token: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -118,3 +120,23 @@ def test_many_columns_and_long_values_are_read_within_the_memory(home: Home) -> 
     assert sorted(set(home.keys())) == ["e1", "e2", "e3", "e399"]
     assert {reason for _, reason in home.rejections()} == {"line_too_long"}
     assert len(home.rejections()) == 99
+
+
+def test_pipes_and_links_in_circles_are_left_alone(home: Home) -> None:
+    folder = home.land(f"{STOCK}/good.ndjson", line(event())).parent
+    os.mkfifo(folder / "pipe.ndjson")
+    (folder / "itself.ndjson").symlink_to(folder / "itself.ndjson")
+    (folder / "above").symlink_to(home.settings.landing_folder)
+
+    home.load()
+
+    assert home.keys() == ["e1"]
+
+
+def test_the_name_of_a_file_need_not_be_utf8(home: Home) -> None:
+    folder = home.land(f"{STOCK}/good.ndjson", line(event(1))).parent
+    Path(os.fsdecode(os.fsencode(folder) + b"/b\xe4ckerei.ndjson")).write_bytes(line(event(2)))
+
+    assert home.load().files == 2
+    assert home.load().files == 0
+    assert home.keys() == ["e1", "e2"]
