@@ -16,6 +16,7 @@ SNOWFLAKE = {"SNOWFLAKE_ACCOUNT": "none", "SNOWFLAKE_USER": "none"}
 ASK_THE_WAREHOUSE = ("last_accepted", "newest_date", "newly_accepted")
 PROJECT_PARTS = (
     "dbt_project.yml",
+    "docs",
     "models",
     "python_models",
     "seeds",
