@@ -57,5 +57,5 @@ lock: ## Compile requirements.lock from requirements.in
 	$(BIN)/uv pip compile --universal --python-version 3.11 --override overrides.txt \
 	    --no-emit-index-url --upgrade requirements.in -o requirements.lock
 
-clean: ## Remove the virtual environment, the caches and the warehouse of this checkout
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis target logs warehouse *.egg-info
+clean: ## Remove the virtual environment and the caches; a warehouse stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis target logs *.egg-info

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from larder.errors import BuildError
 from larder.settings import PROJECT_ROOT, Settings
+from larder.warehouse import require_build
 
 Progress = Callable[[str, int, int], None]
 # What the build is made of, besides the accepted segments.
@@ -26,7 +27,10 @@ PROJECT_PARTS = (
     "python_models",
     "tests/dbt",
     "larder/learning",
+    "docs",
 )
+# Says which state of the build has passed all tests.
+MARK = "tested"
 KEPT_LINES = 40
 FINISHED = ("LogModelResult", "LogTestResult", "LogSeedResult", "LogSnapshotResult")
 
@@ -68,15 +72,48 @@ def build(
     Raises:
         BuildError: a model or an error-severity test failed; names each.
     """
+    mark = settings.home / MARK
+    mark.unlink(missing_ok=True)
     arguments = ["build", *(["--full-refresh"] if full_refresh else [])]
     run_dbt(settings, arguments, progress, LARDER_UNAUDITED="wait" if only_audited else "accept")
     results = json.loads(
         (target_folder(settings, "build") / "run_results.json").read_text(encoding="utf-8")
     )
+    if settings.build_database.exists():
+        mark.write_text(_stamp(settings), encoding="utf-8")
     return BuildResult(
         nodes=len(results["results"]),
         seconds=results["elapsed_time"],
         warnings=tuple(_failures(results, ("warn",))),
+    )
+
+
+def require_tested_build(settings: Settings) -> None:
+    """Make sure that the build is as `build` left it when every test had passed.
+
+    Raises:
+        BuildError: it failed, was killed, or somebody has written into it since.
+    """
+    require_build(settings)
+    mark = settings.home / MARK
+    if not mark.exists() or mark.read_text(encoding="utf-8") != _stamp(settings):
+        raise BuildError(
+            f"{settings.build_database} has not passed its tests as it is now: the last build "
+            "failed or was killed, or something else has written into it. Run `larder build` and "
+            "publish again; readers keep what is published."
+        )
+
+
+def docs_page(settings: Settings) -> Path:
+    """Return where the documentation is, or would be."""
+    return settings.home / "docs" / "index.html"
+
+
+def has_docs(settings: Settings) -> bool:
+    """Tell whether the documentation is there and not older than the project."""
+    page = docs_page(settings)
+    return page.exists() and all(
+        file.stat().st_mtime <= page.stat().st_mtime for file in _project_files()
     )
 
 
@@ -87,7 +124,7 @@ def write_docs(settings: Settings) -> Path:
         BuildError: dbt could not make it.
     """
     run_dbt(settings, ["docs", "generate", "--static"], None)
-    page = settings.home / "docs" / "index.html"
+    page = docs_page(settings)
     page.parent.mkdir(parents=True, exist_ok=True)
     made = target_folder(settings, "docs") / "static_index.html"
     made.replace(page)
@@ -144,14 +181,24 @@ def fingerprint(settings: Settings, segments: Iterator[Path]) -> str:
         digest.update(f"{segment.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     for verdict in sorted((settings.audit_folder / "verdicts").glob("*.parquet")):
         digest.update(f"{verdict.name}\n".encode())
+    for file in _project_files():
+        digest.update(f"{file.relative_to(PROJECT_ROOT)}\n".encode())
+        digest.update(file.read_bytes())
+    digest.update(f"{settings.as_of}\n{settings.target}".encode())
+    return digest.hexdigest()
+
+
+def _project_files() -> Iterator[Path]:
     for part in PROJECT_PARTS:
         path = PROJECT_ROOT / part
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.suffix in (".sql", ".yml", ".csv", ".py"):
-                digest.update(f"{file.relative_to(PROJECT_ROOT)}\n".encode())
-                digest.update(file.read_bytes())
-    digest.update(f"{settings.as_of}\n{settings.target}".encode())
-    return digest.hexdigest()
+            if file.suffix in (".sql", ".yml", ".csv", ".py", ".md"):
+                yield file
+
+
+def _stamp(settings: Settings) -> str:
+    status = settings.build_database.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _follow(line: str, last_lines: deque[str], progress: Progress | None) -> None:

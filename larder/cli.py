@@ -16,12 +16,13 @@ import click
 from rich.console import Console
 
 from larder import __version__
-from larder.errors import LarderError
+from larder.errors import LarderError, SettingsError
 from larder.lock import LockHolder, run_lock
 from larder.reporting import (
     SHOWN_OF_DEAD_LETTERS,
     Reporter,
     print_audit,
+    print_build,
     print_dead_letters,
     print_erasure,
     print_held,
@@ -75,6 +76,14 @@ def _locked(settings: Settings, command: str) -> AbstractContextManager[None]:
     return run_lock(settings, command, say)
 
 
+def _require_duckdb(settings: Settings) -> None:
+    if settings.target == "prod":
+        raise SettingsError(
+            "LARDER_TARGET is prod, but loading into Snowflake and publishing there are not built "
+            "yet; its SQL is only checked. Unset LARDER_TARGET to work on DuckDB."
+        )
+
+
 @larder.command()
 @click.option("--days", default=200, show_default=True, help="Days of history.")
 @click.option("--locations", default=35, show_default=True, help="Places that sell.")
@@ -112,6 +121,7 @@ def load_command(settings: Settings) -> int:
     """Turn every new file of the landing zone into a raw segment."""
     from loaders.load import load
 
+    _require_duckdb(settings)
     with Reporter(messages) as reporter:
         summary = load(settings, _now, reporter.start("load"))
     print_load(output, summary)
@@ -125,6 +135,7 @@ def run(settings: Settings) -> int:
     from larder.pipeline import run as run_pipeline
     from larder.summary import print_summary, summarise
 
+    _require_duckdb(settings)
     with _locked(settings, "larder run"), Reporter(messages) as reporter:
         report = run_pipeline(settings, _now, reporter.start)
     print_summary(output, summarise(settings))
@@ -168,7 +179,7 @@ def build_command(settings: Settings, full_refresh: bool) -> int:
             full_refresh=full_refresh,
             progress=reporter.start("build and test"),
         )
-    output.print(f"{result.nodes} models and tests in {result.seconds:.0f} s, all well.")
+    print_build(output, result)
     return DONE
 
 
@@ -176,9 +187,12 @@ def build_command(settings: Settings, full_refresh: bool) -> int:
 @click.pass_obj
 def publish_command(settings: Settings) -> int:
     """Copy the marts of the last build into a new generation and point readers to it."""
+    from larder.build import require_tested_build
     from larder.serving.publish import publish
 
+    _require_duckdb(settings)
     with _locked(settings, "larder publish"):
+        require_tested_build(settings)
         publication = publish(settings, _now())
     output.print(f"Published generation {publication.generation}.", highlight=False)
     return DONE
@@ -188,10 +202,10 @@ def publish_command(settings: Settings) -> int:
 @click.pass_obj
 def rollback_command(settings: Settings) -> int:
     """Point readers back to the generation before."""
-    from larder.serving.publish import rollback
+    from larder.pipeline import roll_back
 
     with _locked(settings, "larder rollback"):
-        publication = rollback(settings)
+        publication = roll_back(settings)
     output.print(
         f"Readers are back on generation {publication.generation}; it was {publication.replaced}.",
         highlight=False,

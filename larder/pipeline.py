@@ -7,8 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from larder.build import BuildResult, build, fingerprint
-from larder.serving.publish import Publication, publish, published_generation
+from larder.build import BuildResult, build, fingerprint, has_docs, write_docs
+from larder.serving.publish import (
+    Publication,
+    list_generations,
+    publish,
+    published_generation,
+    rollback,
+)
 from larder.serving.status import LandingState
 from larder.settings import Settings
 from loaders.audit import AuditSummary, audit
@@ -51,8 +57,12 @@ def run(settings: Settings, now: Callable[[], datetime], start_step: StartStep) 
     state = fingerprint(settings, find_segments(settings.raw_folder))
     generation = published_generation(settings)
     if generation is not None and _read_state(settings) == {generation: state}:
+        newest = list_generations(settings)[0]
         report.skipped.append(
             f"build, test and publish: generation {generation} holds everything that is accepted"
+            if generation == newest
+            else f"build, test and publish: readers were taken back from {newest} to {generation}, "
+            "and nothing has changed since"
         )
         return report
     # before the build, which then reads fewer files; never on its own, for it is nothing new
@@ -61,7 +71,23 @@ def run(settings: Settings, now: Callable[[], datetime], start_step: StartStep) 
     report.build = build(settings, only_audited=True, progress=start_step("build and test"))
     report.publication = publish(settings, now())
     _write_state(settings, {report.publication.generation: state})
+    if not has_docs(settings):
+        start_step("documentation")
+        write_docs(settings)
     return report
+
+
+def roll_back(settings: Settings) -> Publication:
+    """Point readers to the generation before; the next run leaves them there until data changes.
+
+    Raises:
+        WarehouseError: there is no earlier generation, or it is damaged.
+    """
+    state = _read_state(settings)
+    publication = rollback(settings)
+    if isinstance(state, dict) and publication.replaced in state:
+        _write_state(settings, {publication.generation: state[publication.replaced]})
+    return publication
 
 
 def landing_state(settings: Settings) -> LandingState:

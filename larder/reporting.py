@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from larder.build import docs_page
 from larder.settings import Settings
 
 if TYPE_CHECKING:
+    from larder.build import BuildResult
     from larder.pipeline import RunReport
     from larder.serving.status import Status
     from loaders.audit import AuditSummary, HeldSegment
@@ -90,48 +92,57 @@ class Reporter:
 
 def print_load(console: Console, summary: LoadSummary) -> None:
     """Print what a load did, an entity a line."""
-    if not summary.files:
-        console.print(f"Nothing new: {summary.skipped} files are loaded already.", highlight=False)
-        return
     table = Table(box=None)
     table.add_column("entity")
     for column in ("files", "records", "duplicates", "rejected", "seconds"):
         table.add_column(column, justify="right")
     for path, entity in sorted(summary.entities.items()):
-        table.add_row(
-            path,
-            f"{entity.files:,}",
-            f"{entity.records:,}",
-            f"{entity.duplicates:,}",
-            f"{entity.rejected:,}",
-            f"{entity.seconds:.1f}",
+        if entity.files:
+            table.add_row(
+                path,
+                f"{entity.files:,}",
+                f"{entity.records:,}",
+                f"{entity.duplicates:,}",
+                f"{entity.rejected:,}",
+                f"{entity.seconds:.1f}",
+            )
+    console.print(table if table.row_count else "Nothing new.")
+    if summary.waiting:
+        console.print(
+            f"{summary.waiting} files are still being written; the next load takes them.",
+            highlight=False,
         )
-    console.print(table)
-    waiting = sum(entity.waiting for entity in summary.entities.values())
-    if waiting:
-        console.print(f"{waiting} files are still being written; the next load takes them.")
     if summary.skipped:
         console.print(f"{summary.skipped} files were loaded already.", highlight=False)
+
+
+def print_build(console: Console, result: BuildResult) -> None:
+    """Print what a build did, and which tests warned."""
+    console.print(
+        f"{result.nodes} models and tests in {result.seconds:.0f} s, "
+        + (f"{len(result.warnings)} warned." if result.warnings else "all well."),
+        highlight=False,
+    )
+    for warning in result.warnings:
+        console.print(
+            f"[yellow]warning:[/yellow] {warning.name}: {warning.message}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def print_run(console: Console, settings: Settings, report: RunReport) -> None:
     """Print what a run did and skipped, and where the results are."""
     console.print()
-    if report.load.files:
+    if report.load.files or report.load.waiting:
         print_load(console, report.load)
     print_audit(console, report.audit)
     for skipped in report.skipped:
         console.print(f"skipped {skipped}", highlight=False, soft_wrap=True)
     if report.build:
-        console.print(
-            f"{report.build.nodes} models and tests passed in {report.build.seconds:.0f} s",
-            highlight=False,
-        )
+        print_build(console, report.build)
     console.print(f"published database  {settings.published_database}", soft_wrap=True)
-    docs = settings.home / "docs" / "index.html"
-    console.print(
-        f"documentation       {docs if docs.exists() else 'make docs writes it'}", soft_wrap=True
-    )
+    console.print(f"documentation       {docs_page(settings)}", soft_wrap=True)
 
 
 def print_audit(console: Console, summary: AuditSummary) -> None:

@@ -173,7 +173,14 @@ def _risks(connection: duckdb.DuckDBPyConnection) -> Section:
 
 def _orders(connection: duckdb.DuckDBPyConnection) -> Section:
     rows = _rows(connection, ORDERS)
-    units, cost, against = (sum(float(row[index] or 0) for row in rows) for index in (3, 4, 5))
+    units, cost = (sum(float(row[index] or 0) for row in rows) for index in (3, 4))
+    usual = [float(row[5]) for row in rows if row[5] is not None]
+    compared = (
+        f", {abs(sum(usual)):,.2f} {'less' if sum(usual) < 0 else 'more'} than with the usual "
+        "deliveries"
+        if usual
+        else ""
+    )
     return Section(
         "What to order for the next delivery",
         ("place", "delivery", "items", "units", "expected cost (USD)"),
@@ -182,8 +189,7 @@ def _orders(connection: duckdb.DuckDBPyConnection) -> Section:
             for place, day, items, planned, expected, _ in rows[:SHOWN_ORDERS]
         ],
         f"{len(rows)} places, {units:,.0f} units in all, beside what is still held. Missed sales "
-        f"and waste are expected to cost {cost:,.2f} USD, {abs(against):,.2f} "
-        f"{'less' if against < 0 else 'more'} than with the usual deliveries. Each item: larder "
+        f"and waste are expected to cost {cost:,.2f} USD{compared}. Each item: larder "
         'query "select * from rpt_order_plan".',
     )
 

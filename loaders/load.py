@@ -59,6 +59,11 @@ class LoadSummary:
         """The number of files loaded."""
         return sum(entity.files for entity in self.entities.values())
 
+    @property
+    def waiting(self) -> int:
+        """The number of files that are still being written."""
+        return sum(entity.waiting for entity in self.entities.values())
+
 
 Progress = Callable[[str, int, int], None]
 

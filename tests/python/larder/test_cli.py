@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
@@ -205,3 +207,45 @@ def test_export_by_day(built_home: Settings, tmp_path: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
     assert len(lines) > 1
     assert all("2019-04-30" in line for line in lines[1:])
+
+
+def test_what_has_not_passed_its_tests_is_not_published(own_home: Path, tmp_path: Path) -> None:
+    home = tmp_path / "warehouse"
+    shutil.copytree(own_home, home, symlinks=True)
+    shutil.copy(own_home.with_name("key"), tmp_path / "key")
+    assert run_larder(home, "publish").returncode == DONE
+    with duckdb.connect(str(home / "build.duckdb")) as connection:
+        connection.execute("delete from marts.fct_waste")
+        connection.execute("create table marts.half_done as select 1 as one")
+
+    refused = run_larder(home, "publish")
+
+    assert refused.returncode == FAILED
+    assert "has not passed its tests" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_readers_stay_where_a_rollback_took_them_until_something_changes(own_home: Path) -> None:
+    assert run_larder(own_home, "publish").returncode == DONE
+    assert run_larder(own_home, "run").returncode == DONE
+    newest = (own_home / "larder.duckdb").readlink()
+    assert run_larder(own_home, "rollback").returncode == DONE
+    earlier = (own_home / "larder.duckdb").readlink()
+    assert earlier < newest
+
+    finished = run_larder(own_home, "run")
+
+    assert "readers were taken back" in finished.stdout
+    assert (own_home / "larder.duckdb").readlink() == earlier
+    write_records(own_home, "catalog/items", "again.ndjson", [ITEM | {"updated_at": "2026-02-02"}])
+    finished = run_larder(own_home, "run")
+    assert finished.returncode == DONE, finished.stdout + finished.stderr
+    assert (own_home / "larder.duckdb").readlink() > newest
+    assert (own_home / "docs" / "index.html").exists()
+
+
+def test_snowflake_is_refused_where_it_is_not_built_yet(tmp_path: Path) -> None:
+    for command in ("load", "run", "publish"):
+        refused = run_larder(tmp_path / "warehouse", command, LARDER_TARGET="prod")
+        assert refused.returncode == FAILED
+        assert "LARDER_TARGET is prod" in refused.stderr
