@@ -86,7 +86,13 @@ def make_start(folder: Path) -> Settings:
 
 def run(settings: Settings) -> None:
     """Run `larder run` to its end."""
-    finished = subprocess.run(command(), env=environment(settings), capture_output=True, text=True)
+    finished = subprocess.run(
+        command(),
+        cwd=settings.home,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+    )
     if finished.returncode != 0:
         sys.exit(f"larder run failed:\n{finished.stdout}\n{finished.stderr}")
 
@@ -95,6 +101,7 @@ def kill_after(settings: Settings, seconds: float) -> None:
     """Start `larder run` and kill it and all that it started after some seconds."""
     process = subprocess.Popen(
         command(),
+        cwd=settings.home,
         env=environment(settings),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -111,8 +118,12 @@ def command() -> list[str]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return the environment of a run over that home."""
-    return os.environ | {
+    """Return the environment of a run over that home, without the user's own settings.
+
+    Their `.env` is left behind by running in the home.
+    """
+    others = {name: value for name, value in os.environ.items() if not name.startswith("LARDER_")}
+    return others | {
         "LARDER_HOME": str(settings.home),
         "LARDER_KEY_FILE": str(settings.key_file),
     }

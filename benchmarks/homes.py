@@ -23,9 +23,17 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def settings_of(folder: Path) -> Settings:
+    """Return the settings of a home with its own key and landing zone.
+
+    Given here, neither the user's environment nor their `.env` can set them.
+    """
+    return Settings(home=folder, key_file=folder / "key", landing=None, as_of=None, target="dev")
+
+
 def make_home(folder: Path, options: SampleOptions) -> Settings:
     """Make a home with the sample network in its landing zone and a key of its own."""
-    settings = Settings(home=folder, key_file=folder / "key")
+    settings = settings_of(folder)
     write_sample_network(settings.landing_folder, folder / "truth", options)
     return settings
 
@@ -34,7 +42,7 @@ def copy_home(settings: Settings, folder: Path) -> Settings:
     """Copy a whole home, its modification times included, so that loaded files stay known."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(settings.home, folder, symlinks=True)
-    return Settings(home=folder, key_file=folder / "key")
+    return settings_of(folder)
 
 
 def model_seconds(settings: Settings) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,6 +15,20 @@ from loaders.load import load
 from loaders.sample.network import SampleOptions, write_sample_network
 
 WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide the user's settings from every test and every process that one starts.
+
+    Whoever has set LARDER_LANDING must not find files of ours in their landing zone. `.env` is read
+    from the working folder, so we leave the checkout's.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("LARDER_")]:
+            patch.delenv(name)
+        patch.chdir(tmp_path_factory.mktemp("no_settings"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -93,9 +92,6 @@ class Dbt:
     def _start(self) -> subprocess.Popen[str]:
         if self._process is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            variables = {
-                name: value for name, value in os.environ.items() if not name.startswith("LARDER_")
-            }
             self._process = subprocess.Popen(
                 [
                     sys.executable,
@@ -105,8 +101,7 @@ class Dbt:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                cwd=PROJECT_ROOT,
-                env=variables,
+                cwd=self._folder,  # dbt reads `.env` from here and above, too
             )
         return self._process
 
