@@ -34,7 +34,7 @@ def settings_of(folder: Path) -> Settings:
 def make_home(folder: Path, options: SampleOptions) -> Settings:
     """Make a home with the sample network in its landing zone and a key of its own."""
     settings = settings_of(folder)
-    write_sample_network(settings.landing_folder, folder / "truth", options)
+    write_sample_network(settings.landing_folder, settings.truth_folder, options)
     return settings
 
 

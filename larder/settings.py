@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         return self.home / "raw"
 
     @property
+    def truth_folder(self) -> Path:
+        """The folder of what the sample network has planted."""
+        return self.home / "truth"
+
+    @property
     def vault_folder(self) -> Path:
         """The folder of the vault, mode 0700."""
         return self.home / "vault"

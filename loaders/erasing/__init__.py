@@ -1,4 +1,4 @@
-"""Erase a person: out of landing files, raw segments, databases and the vault, and prove it."""
+"""Erase a person: out of all files, databases and the vault, and prove it."""
 
 from __future__ import annotations
 

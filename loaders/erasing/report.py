@@ -20,6 +20,7 @@ class Erasure:
     records_kept_without_person: int = 0
     tables: int = 0
     table_rows: int = 0
+    truth_files: int = 0
     tokens: int = 0
     searched_files: int = 0
     traces: list[str] = field(default_factory=list)

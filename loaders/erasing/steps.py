@@ -31,6 +31,7 @@ from loaders.erasing.proof import prove
 from loaders.erasing.report import Erasure
 from loaders.erasing.search import contains
 from loaders.erasing.segments import find_affected, rewrite_segment, standing_origins
+from loaders.erasing.truth_files import erase_from_truth
 from loaders.landing import LandingFile, find_files, sha256_of
 from loaders.load import create_functions, entity_lock, load
 from loaders.readers import UnreadableFileError
@@ -81,6 +82,7 @@ def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> 
             Ledger(settings.raw_folder).read().write_cache()  # it repeats what segments knew
             for database, version in find_databases(settings):
                 erase_from_database(settings, database, version, person, rehashed, report)
+            erase_from_truth(settings, person, report)
             report.tokens = len(person.tokens)
             prove(settings, vault, person, report)
             for domain, ids in person.ids.items():

@@ -47,7 +47,7 @@ def make_sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int,
         settings: Settings = settings_of(tmp_path_factory.mktemp(name) / "warehouse")
         write_sample_network(
             settings.landing_folder,
-            settings.home / "truth",
+            settings.truth_folder,
             SampleOptions(days=days, locations=locations),
         )
         load(settings, lambda: NOW)
