@@ -1,6 +1,6 @@
 """Show that a published file opens read-only in the newest DuckDB 1.5, as today's BI tools do.
 
-Usage: python benchmarks/older_duckdb.py [FILE] (default: the published database of LARDER_HOME).
+Usage: python -m benchmarks.older_duckdb [FILE] (default: one made here from a small sample).
 Makes a throw-away virtual environment, so it needs a package index.
 """
 
@@ -16,7 +16,11 @@ from typing import Any
 
 import duckdb
 
-from larder.settings import read_settings
+from benchmarks.homes import make_home, now
+from larder.build import build
+from larder.serving.publish import publish
+from loaders.load import load
+from loaders.sample.network import SampleOptions
 
 OLDER = "duckdb==1.5.*"
 # Runs in the older version: reads every value of every table, not only the catalogue.
@@ -33,6 +37,15 @@ for (name,) in tables:
     rows[name] = sum(len(batch) for batch in iter(lambda: columns.fetchmany(10_000), []))
 print(json.dumps({"version": duckdb.__version__, "rows": rows}))
 """
+
+
+def publish_sample(folder: Path) -> Path:
+    """Load, build and publish a small sample network, and return the published file."""
+    settings = make_home(folder, SampleOptions(days=7, locations=5))
+    load(settings, now)
+    build(settings)
+    publish(settings, now())
+    return settings.published_database
 
 
 def read_in_older_version(file: Path, folder: Path) -> dict[str, Any]:
@@ -59,10 +72,11 @@ def read_here(file: Path) -> dict[str, int]:
 
 def main() -> None:
     """Compare both versions and fail when they differ."""
-    file = Path(sys.argv[1]) if len(sys.argv) > 1 else read_settings().published_database
-    expected = read_here(file)
-    with tempfile.TemporaryDirectory() as folder:
-        found = read_in_older_version(file, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="larder-older-") as name:
+        folder = Path(name)
+        file = Path(sys.argv[1]) if len(sys.argv) > 1 else publish_sample(folder / "home")
+        expected = read_here(file)
+        found = read_in_older_version(file, folder / "venv")
     same = found["rows"] == expected
     print(
         f"DuckDB {found['version']} read {len(found['rows'])} tables, "

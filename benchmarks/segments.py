@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from loaders.load import load
 from loaders.sample.network import SampleOptions
 
 ENTITY = "fridge/stock_events"
+MOST_EXTRA_SECONDS = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 )
     medians = {count: statistics.median(seconds) for count, seconds in times.items()}
     extra = medians[options.segments] - medians[1]
-    print(f"{options.segments} segments cost a build {extra:+.2f} s (≤ 2)")
+    print(f"{options.segments} segments cost a build {extra:+.2f} s (≤ {MOST_EXTRA_SECONDS})")
+    if extra > MOST_EXTRA_SECONDS:
+        sys.exit(1)
 
 
 def _prepare(folder: Path, count: int, days: int) -> Settings:
