@@ -321,14 +321,15 @@ def export(
     show_default=True,
     help="ndjson has the originals, to be mended and driven in again.",
 )
+@click.option("--all", "with_redriven", is_flag=True, help="Also what was driven in again.")
 @click.pass_obj
 def dead_letters_command(
-    settings: Settings, entity: str | None, reason: str | None, shown_as: str
+    settings: Settings, entity: str | None, reason: str | None, shown_as: str, with_redriven: bool
 ) -> int:
     """List what could not be taken: where it stands, why, and the original."""
     from loaders.dead_letters import dead_letters
 
-    letters = dead_letters(settings, entity, reason)
+    letters = dead_letters(settings, entity, reason, with_redriven=with_redriven)
     if shown_as == "ndjson":
         for letter in letters:
             click.echo(json.dumps(letter.to_dict(), ensure_ascii=False))

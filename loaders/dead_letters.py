@@ -24,6 +24,10 @@ from loaders.vault import open_vault
 BATCH_ROWS = 1_000
 CONFLICT_REASON = "conflict"
 REDRIVEN_FOLDER = "redriven"
+REDRIVEN_PLACES = "_redriven"
+
+Place = tuple[str, int, str, str]
+"""What tells one dead letter from all others: source file, line number, reason, received at."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class DeadLetter:
         """Return plain values for JSON."""
         return {**asdict(self), "received_at": f"{self.received_at.isoformat()}Z"}
 
+    @property
+    def place(self) -> Place:
+        """Where this letter lies, which it shares with no other."""
+        return _place_of(self.to_dict())
+
 
 @dataclass(frozen=True)
 class Redriven:
@@ -57,13 +66,27 @@ class Redriven:
 
 
 def dead_letters(
-    settings: Settings, entity: str | None = None, reason: str | None = None
+    settings: Settings,
+    entity: str | None = None,
+    reason: str | None = None,
+    *,
+    with_redriven: bool = False,
 ) -> Iterator[DeadLetter]:
     """List the dead letters of one entity (`<source>/<entity>`) or of all, as they are read.
 
     First what was rejected, then the losers of conflicts: records with the key of another one (for
     a thing also its `updated_at`) and other content. Of those the smallest content hash stays.
+    Those that were driven in again are done with, and only listed on request.
     """
+    redriven = set() if with_redriven else _redriven_places(settings)
+    for letter in _all_letters(settings, entity, reason):
+        if letter.place not in redriven:
+            yield letter
+
+
+def _all_letters(
+    settings: Settings, entity: str | None, reason: str | None
+) -> Iterator[DeadLetter]:
     with open_memory(settings) as connection:
         for path in [*read_entities(), UNKNOWN] if entity is None else [entity]:
             if not any(find_segments(settings.raw_folder, path)):
@@ -75,26 +98,6 @@ def dead_letters(
             described = read_entities().get(path)
             if described is not None and reason in (None, CONFLICT_REASON):
                 yield from _read(connection, path, _conflicts_sql(described))
-
-
-def count_dead_letters(settings: Settings) -> dict[tuple[str, str], int]:
-    """Return the number of dead letters by entity path and reason, without looking at records."""
-    counts: dict[tuple[str, str], int] = {}
-    with open_memory(settings) as connection:
-        for path in [*read_entities(), UNKNOWN]:
-            if not any(find_segments(settings.raw_folder, path)):
-                continue
-            _create_records(connection, settings, path)
-            rejected = connection.execute(
-                "select rejection_reason, count(*) from records "
-                "where rejection_reason is not null group by all order by all"
-            ).fetchall()
-            counts |= {(path, reason): rows for reason, rows in rejected}
-            if described := read_entities().get(path):
-                conflicts = f"select count(*) from ({_conflicts_sql(described)})"
-                lost = connection.execute(conflicts).fetchall()[0][0]
-                counts |= {(path, CONFLICT_REASON): lost} if lost else {}
-    return counts
 
 
 def redrive(settings: Settings, file: Path) -> Redriven:
@@ -110,12 +113,14 @@ def redrive(settings: Settings, file: Path) -> Redriven:
         KeyMismatchError: the vault cannot be used.
     """
     records: dict[Entity, list[str]] = defaultdict(list)
+    places: dict[Entity, list[Place]] = defaultdict(list)
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    entity, record = _read_corrected(line, f"{file}, line {number}")
+                    entity, record, place = _read_corrected(line, f"{file}, line {number}")
                     records[entity].append(record)
+                    places[entity].append(place)
     except OSError as error:
         raise LandingError(
             f"{file} cannot be read ({error.strerror}). Name the NDJSON file that `larder "
@@ -127,16 +132,43 @@ def redrive(settings: Settings, file: Path) -> Redriven:
             content = "".join(f"{record}\n" for record in lines_of_entity).encode()
             folder = settings.landing_folder / entity.path / REDRIVEN_FOLDER
             # The name outlives an erasure: it must not tell who guesses a record that it is right.
-            final = folder / f"{vault.content_name(content)}.ndjson"
-            if final.exists():
+            name = f"{vault.content_name(content)}.ndjson"
+            if (folder / name).exists():
                 known += len(lines_of_entity)
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = folder / f".{final.name}.{os.getpid()}.tmp"
-            aside.write_bytes(content)
-            commit(aside, final)
-            files, written = files + 1, written + len(lines_of_entity)
+            else:
+                _write_whole(folder / name, content)
+                files, written = files + 1, written + len(lines_of_entity)
+            # Only now are the letters done with: who is killed in between drives them in again.
+            done = "".join(f"{json.dumps(place)}\n" for place in places[entity]).encode()
+            _write_whole(
+                settings.raw_folder / REDRIVEN_PLACES / f"{vault.content_name(done)}.ndjson", done
+            )
     return Redriven(files, written, known)
+
+
+def _write_whole(final: Path, content: bytes) -> None:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    aside = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    aside.write_bytes(content)
+    commit(aside, final)
+
+
+def _redriven_places(settings: Settings) -> set[Place]:
+    return {
+        (source_file, line_number, reason, received_at)
+        for file in (settings.raw_folder / REDRIVEN_PLACES).glob("*.ndjson")
+        for line in file.read_bytes().splitlines()
+        for source_file, line_number, reason, received_at in [json.loads(line)]
+    }
+
+
+def _place_of(letter: dict[str, Any]) -> Place:
+    """Return where a printed letter lies; one that was written by hand lies nowhere."""
+    source_file, reason, received_at = (
+        str(letter.get(name, "")) for name in ("source_file", "reason", "received_at")
+    )
+    line_number = letter.get("line_number")
+    return source_file, line_number if isinstance(line_number, int) else 0, reason, received_at
 
 
 def _create_records(connection: duckdb.DuckDBPyConnection, settings: Settings, path: str) -> None:
@@ -209,7 +241,7 @@ def _read(connection: duckdb.DuckDBPyConnection, path: str, query: str) -> Itera
             )
 
 
-def _read_corrected(line: bytes, place: str) -> tuple[Entity, str]:
+def _read_corrected(line: bytes, place: str) -> tuple[Entity, str, Place]:
     letter = _json_or_none(line)
     if not isinstance(letter, dict):
         raise LandingError(
@@ -241,7 +273,7 @@ def _read_corrected(line: bytes, place: str) -> tuple[Entity, str]:
         raise LandingError(
             f"{place}: the record has more than 1 MiB. Make it smaller. Nothing was driven in."
         )
-    return entity, text
+    return entity, text, _place_of(letter)
 
 
 def _json_or_none(text: str | bytes) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from hashlib import new
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from landing_zone import ARRIVED, Home, event, line
 
 from larder.errors import LandingError
-from loaders.dead_letters import count_dead_letters, dead_letters, redrive
+from loaders.dead_letters import dead_letters, redrive
 from loaders.vault import open_vault
 
 STOCK, PRICES = "fridge/stock_events", "trends/food_trends"
@@ -61,11 +62,12 @@ def test_they_can_be_chosen_and_counted(home: Home) -> None:
     home.land(f"{PRICES}/a.ndjson", b"x\n")
     home.land("who/knows/a.ndjson", b"x\n")
     home.load()
-    assert count_dead_letters(home.settings) == {
-        (STOCK, "broken_json"): 2,
-        (STOCK, "out_of_range"): 1,
-        (PRICES, "broken_json"): 1,
-        ("unknown/files", "unknown_entity"): 1,
+    letters = dead_letters(home.settings)
+    assert Counter((letter.entity, letter.reason) for letter in letters) == {
+        ("stock_events", "broken_json"): 2,
+        ("stock_events", "out_of_range"): 1,
+        ("food_trends", "broken_json"): 1,
+        ("files", "unknown_entity"): 1,
     }
     chosen = dead_letters(home.settings, STOCK, "broken_json")
     assert [letter.original for letter in chosen] == ["x", "y"]
@@ -86,7 +88,6 @@ def test_of_conflicting_events_the_smallest_hash_stays_whatever_the_order(home: 
         json.dumps(copy) for copy in copies if json.dumps(copy) != winner[0]
     }
     assert len(lost) == 2
-    assert count_dead_letters(home.settings) == {(STOCK, "conflict"): 2}
 
 
 def test_versions_of_a_thing_only_conflict_at_the_same_moment(home: Home) -> None:
@@ -116,6 +117,8 @@ def test_mended_records_come_in_again_and_only_once(home: Home, tmp_path: Path) 
     path.write_text("\n\n".join(map(json.dumps, letters)))
 
     first = redrive(home.settings, path)
+    assert list(dead_letters(home.settings)) == []
+    assert len(list(dead_letters(home.settings, with_redriven=True))) == 3
     again = redrive(home.settings, path)
     assert (first.files, first.records, first.known) == (2, 3, 0)
     assert (again.files, again.records, again.known) == (0, 0, 3)
@@ -123,6 +126,38 @@ def test_mended_records_come_in_again_and_only_once(home: Home, tmp_path: Path) 
     assert redrive(home.settings, path).known == 3
     assert home.load().files == 0
     assert home.keys() == ["e1", "e2", "north|soup|hot|2024-01-01"]
+    assert list(dead_letters(home.settings)) == []
+
+
+def test_what_was_mended_badly_is_a_dead_letter_of_its_own(home: Home, tmp_path: Path) -> None:
+    home.land(f"{STOCK}/a.ndjson", line(event(1, quantity=-1)) + line(event(2, quantity=-1)))
+    home.load()
+    path = printed(home, tmp_path)
+    path.write_text(path.read_text().splitlines()[0].replace("-1", "-2"))
+    redrive(home.settings, path)
+    home.load()
+
+    not_driven_in, mended_badly = sorted(
+        dead_letters(home.settings), key=lambda letter: letter.source_file
+    )
+    assert (not_driven_in.source_file, not_driven_in.line_number) == (f"{STOCK}/a.ndjson", 2)
+    assert mended_badly.source_file.startswith(f"{STOCK}/redriven/")
+
+
+def test_who_is_killed_between_the_two_steps_drives_in_again(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.land(f"{STOCK}/a.ndjson", line(event(1, quantity=-1)))
+    home.load()
+    path = printed(home, tmp_path)
+    path.write_text(path.read_text().replace("-1", "1"))
+    with monkeypatch.context() as patch:
+        patch.setattr("loaders.dead_letters.REDRIVEN_PLACES", "\0")
+        with pytest.raises(ValueError, match="null"):
+            redrive(home.settings, path)
+    assert len(list(dead_letters(home.settings))) == 1
+    assert redrive(home.settings, path).known == 1
+    assert list(dead_letters(home.settings)) == []
 
 
 def test_no_name_confirms_a_guess_of_what_was_driven_in(home: Home, tmp_path: Path) -> None:

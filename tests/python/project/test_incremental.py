@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from dbt_client import Dbt
 from happenings import Files, Happenings
 
 from larder.settings import PROJECT_ROOT, Settings
-from loaders.dead_letters import count_dead_letters
+from loaders.dead_letters import CONFLICT_REASON, dead_letters
 from loaders.load import load
 
 # They say when a build ran, not what happened.
@@ -134,11 +135,10 @@ def test_any_order_and_chunks_give_the_tables_of_one_load(
     for name in ("fct_stock_days", "fct_orders", "fct_sales", "dim_customers", "dim_locations"):
         assert before[f"marts.{name}"] != full[f"marts.{name}"], f"the seeds did not touch {name}"
 
-    found = {
-        entity: records
-        for (entity, reason), records in count_dead_letters(settings).items()
-        if reason == "conflict"
-    }
+    found = Counter(
+        f"{letter.source}/{letter.entity}"
+        for letter in dead_letters(settings, reason=CONFLICT_REASON)
+    )
     assert conflicts(settings) == found
     modelled = {
         file.stem.removeprefix("stg_").replace("__", "/", 1)
