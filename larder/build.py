@@ -7,16 +7,16 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from larder.errors import BuildError
+from larder.progress import Progress
 from larder.settings import PROJECT_ROOT, Settings
 from larder.warehouse import require_build
 
-Progress = Callable[[str, int, int], None]
 # What the build is made of, besides the accepted segments.
 PROJECT_PARTS = (
     "dbt_project.yml",

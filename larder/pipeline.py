@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from larder.build import BuildResult, build, fingerprint, has_docs, write_docs
+from larder.progress import Progress
 from larder.serving.publish import (
     Publication,
     list_generations,
@@ -23,7 +24,6 @@ from loaders.landing import find_files
 from loaders.load import LoadSummary, load
 from loaders.segments import Ledger, find_segments
 
-Progress = Callable[[str, int, int], None]
 StartStep = Callable[[str], Progress]
 
 

@@ -8,10 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from larder.build import docs_page
+from larder.progress import Progress
 from larder.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,9 +44,9 @@ class Reporter:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
-        self._bars: Progress | None = None
+        self._bars: Bars | None = None
         if console.is_terminal:
-            self._bars = Progress(
+            self._bars = Bars(
                 TextColumn("{task.fields[step]:>15}"),
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -67,8 +69,8 @@ class Reporter:
         if self._bars:
             self._bars.stop()
 
-    def start(self, step: str) -> Callable[[str, int, int], None]:
-        """Begin a step and return what takes (what is done, how many are done, of how many)."""
+    def start(self, step: str) -> Progress:
+        """Begin a step and return what takes its progress."""
         bar: TaskID | None = None
         started = last = self._clock()
         if self._bars:
@@ -204,7 +206,8 @@ def print_erasure(console: Console, erasure: Erasure) -> None:
         console.print(f"[red]not searchable:[/red] {file}", highlight=False, soft_wrap=True)
     if erasure.is_proven and not erasure.unsearchable:
         console.print(
-            f"Proved by searching {erasure.searched_files:,} files: no trace is left.",
+            f"Proved by searching {erasure.searched_files:,} files: no trace is left. Counts that "
+            "the person was part of are made anew by the next larder run.",
             highlight=False,
         )
 

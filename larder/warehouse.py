@@ -212,12 +212,13 @@ def _spill_folder(settings: Settings, label: str) -> Path:
         for folder in root.iterdir():
             owner, _, rest = folder.name.partition("~")
             pid = rest.partition("~")[0]
-            if owner == host and pid.isdigit() and not _is_alive(int(pid)):
+            if owner == host and pid.isdigit() and not is_alive(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
     return root / f"{host}~{os.getpid()}~{label}"
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Tell whether a process of this machine still runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from larder.lock import hold
+from larder.progress import Progress
 from larder.settings import Settings
 from larder.warehouse import open_memory
 from loaders.entities import DOMAINS, Domain
@@ -63,9 +64,6 @@ class LoadSummary:
     def waiting(self) -> int:
         """The number of files that are still being written."""
         return sum(entity.waiting for entity in self.entities.values())
-
-
-Progress = Callable[[str, int, int], None]
 
 
 def load(

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from larder.errors import LandingError
-from larder.warehouse import literal
+from larder.warehouse import is_alive, literal
 from loaders.checks import SEGMENT_COLUMNS, segment_sql
 from loaders.entities import Entity
 from loaders.landing import LandingFile, is_still_written, sha256_of
@@ -283,12 +283,8 @@ def sweep_asides(raw: Path) -> None:
     """Remove what killed loaders of this machine left."""
     for leftover in (raw / "_aside").glob("*-*"):
         pid = leftover.name.partition("-")[0]
-        try:
-            os.kill(int(pid), 0)
-        except (ProcessLookupError, ValueError):
+        if not pid.isdigit() or not is_alive(int(pid)):
             shutil.rmtree(leftover, ignore_errors=True)
-        except PermissionError:
-            continue  # it lives and is somebody else's
 
 
 def received_at(file: LandingFile, loaded_at: datetime) -> datetime:

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from larder.lock import hold
+from larder.progress import Progress
 from larder.settings import Settings
 from larder.warehouse import open_memory
 from loaders.audit.expectations import Examiner, sample_note
@@ -35,8 +36,6 @@ from loaders.audit.verdicts import (
     segment_names,
 )
 from loaders.entities import DESCRIPTION, read_entities
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from larder.progress import Progress
 from loaders.landing import find_files
 from loaders.sample.blemishes import LATE_DAY_BACK, write_blemishes
 from loaders.sample.catalogue import (
@@ -45,8 +45,6 @@ GENERATOR_VERSION: Final = 1
 """Raised whenever the same options give other bytes than before."""
 DAILY_FILES: Final = 28
 """The newest days come one file a day, as they would; older ones a week at a time."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
