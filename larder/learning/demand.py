@@ -112,6 +112,11 @@ def weighted_quantile(units: Floats, mass: Floats, level: Floats | float) -> Flo
     return np.where(total > 0, units[np.arange(len(units)), at], 0.0)
 
 
+def days_looked_at(ahead: Ints, cover: Ints) -> int:
+    """Return how many of the newest days `demand_distributions` looks at; older change nothing."""
+    return max(LEVEL_DAYS, 7 * (int(_nearest_weeks(ahead, cover).max(initial=0)) + WEEKS))
+
+
 def same_weekday_windows(panel: Panel, rows: Ints, ahead: Ints, cover: Ints) -> Windows:
     """Read the last 8 windows of `cover` days that began on the weekday `ahead` days after today.
 
@@ -123,11 +128,8 @@ def same_weekday_windows(panel: Panel, rows: Ints, ahead: Ints, cover: Ints) -> 
     if panel.width == 0 or panel.size == 0:
         nothing = np.zeros((len(rows), WEEKS))
         return Windows(nothing, nothing > 0, nothing, nothing, np.full(len(rows), np.nan))
-    nearest = -(-(ahead + cover - 1) // 7)
-    # older days are in no window
-    recent = 7 * (int(nearest.max(initial=0)) + WEEKS)
-    panel = panel.columns(max(0, panel.width - recent), panel.width)
-    weeks = nearest[:, None] + np.arange(WEEKS)
+    panel = panel.columns(max(0, panel.width - days_looked_at(ahead, cover)), panel.width)
+    weeks = _nearest_weeks(ahead, cover)[:, None] + np.arange(WEEKS)
     start = panel.width - 1 + ahead[:, None] - 7 * weeks
     valid = (start >= 0) & (rows[:, None] >= 0)
     first = np.where(valid, start, 0)
@@ -224,6 +226,11 @@ def demand_distributions(
         np.concatenate([windows.weight, kin_weight], axis=1),
     )
     return Demand(units, mass, windows.weight.sum(axis=1)), windows
+
+
+def _nearest_weeks(ahead: Ints, cover: Ints) -> Ints:
+    """Count the weeks back to the newest window of the same weekdays that is over today."""
+    return np.asarray(-(-(ahead + cover - 1) // 7))
 
 
 def _root(units: Floats) -> Floats:

@@ -33,7 +33,8 @@ def to_pandas(relation: Any) -> pd.DataFrame:
     elif hasattr(relation, "to_pandas"):
         frame = relation.to_pandas()
     else:
-        frame = relation.df()
+        # several times faster than `relation.df()`
+        frame = relation.to_arrow_table().to_pandas(date_as_object=False)
     frame.columns = pd.Index([str(column).lower() for column in frame.columns])
     return frame
 

@@ -85,11 +85,12 @@ def read_panel(
     age = numbers(days_seen, "days_ago").astype(np.int64)
     kept = (age >= 0) & (age < history_days)
     width = int(age[kept].max()) + 1 if kept.any() else 0
-    rows = days_seen.loc[kept]
+    rows = days_seen if kept.all() else days_seen.loc[kept]
     pairs = pairs.sort_values(["location_id", "item_id"])
     position = pd.Index(pairs["pair_number"]).get_indexer(rows["pair_number"])
-    present, row = np.unique(position, return_inverse=True)
-    pairs = pairs.iloc[present]
+    is_present = np.bincount(position, minlength=len(pairs)) > 0
+    row = (np.cumsum(is_present) - 1)[position]
+    pairs = pairs.loc[is_present]
     location_codes, locations = pd.factorize(texts(pairs, "location_id"), sort=True)
     item_codes, items = pd.factorize(texts(pairs, "item_id"), sort=True)
     column = width - 1 - age[kept]

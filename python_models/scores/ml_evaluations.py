@@ -4,6 +4,8 @@ Appended once a week, and when a model version is new. Evaluates the last 28 day
 does not grow with history. Memory about 0.3 GB per million stock days read, O(rows) time.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -24,7 +26,9 @@ SCHEMA = {
 KEYS = ["model_name", "model_version", "as_of_date"]
 
 
-def evaluate(days, pairs, items, now):
+def evaluate(
+    days: pd.DataFrame, pairs: pd.DataFrame, items: pd.DataFrame, now: pd.DataFrame
+) -> pd.DataFrame:
     """Evaluate both simple models on the last 28 days, forward in time with an embargo."""
     history = panel.read_panel(days, pairs)
     if history.size == 0:
@@ -51,7 +55,7 @@ def evaluate(days, pairs, items, now):
     return frames.table(columns, SCHEMA)
 
 
-def item_costs(history, items):
+def item_costs(history: panel.Panel, items: pd.DataFrame) -> orders.Costs:
     """Read each pair's costs of one unit too few and one too many; none if the price is unknown."""
     known = pd.DataFrame(
         {
@@ -67,7 +71,7 @@ def item_costs(history, items):
     return orders.Costs(costs.underage * is_priced, costs.overage * is_priced)
 
 
-def model(dbt, session):
+def model(dbt: Any, session: Any) -> pd.DataFrame:
     """Append an evaluation when the last one, of these model versions, is a week old."""
     dbt.config(
         materialized="incremental",

@@ -6,8 +6,10 @@ parameters alone, so `trained_at` says when the version first scored. Memory: ne
 
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from larder.learning import frames, orders, waste
 
@@ -24,7 +26,7 @@ SCHEMA = {
 DECISION = "promoted: the first simple model, with no champion before it; it stays as a baseline"
 
 
-def registry(held, candidates, now):
+def registry(held: pd.DataFrame, candidates: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
     """List the two simple models with what they are made of."""
     moment = frames.as_of_moment(now, 2)
     until = np.concatenate([frames.days(held, "as_of_date"), frames.days(candidates, "as_of_date")])
@@ -43,7 +45,7 @@ def registry(held, candidates, now):
     return frames.table(columns, SCHEMA)
 
 
-def model(dbt, session):
+def model(dbt: Any, session: Any) -> pd.DataFrame:
     """Append the versions that are not registered yet."""
     dbt.config(
         materialized="incremental",

@@ -4,6 +4,8 @@ Appended: a pair and as-of date that is already there is never planned again. Me
 per million stock days read, O(rows) time.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -30,7 +32,9 @@ SCHEMA = {
 KEYS = ["location_id", "item_id", "as_of_date"]
 
 
-def plan(days, pairs, candidates, now):
+def plan(
+    days: pd.DataFrame, pairs: pd.DataFrame, candidates: pd.DataFrame, now: pd.DataFrame
+) -> pd.DataFrame:
     """Plan the order of every candidate from what its pair was asked for on the same weekdays."""
     if candidates.empty:
         return frames.empty(SCHEMA)
@@ -41,8 +45,7 @@ def plan(days, pairs, candidates, now):
     as_of = frames.days(candidates, "as_of_date")
     order_date = frames.days(candidates, "order_date")
     rows = history.positions(location_ids, item_ids)
-    ahead = np.maximum((order_date - as_of).astype(np.int64), 1)
-    cover = days_to_cover(candidates)
+    ahead, cover = days_ahead(candidates), days_to_cover(candidates)
     wanted, windows = demand.demand_distributions(
         history, rows, item_codes(history, item_ids), ahead, cover
     )
@@ -82,20 +85,26 @@ def plan(days, pairs, candidates, now):
     return frames.table(columns, SCHEMA)
 
 
-def days_to_cover(candidates):
+def days_ahead(candidates: pd.DataFrame) -> frames.Ints:
+    """Count the days from the as-of date to the delivery, at least 1."""
+    ahead = frames.days(candidates, "order_date") - frames.days(candidates, "as_of_date")
+    return np.maximum(ahead.astype(np.int64), 1)
+
+
+def days_to_cover(candidates: pd.DataFrame) -> frames.Ints:
     """Cover the days until the following delivery, but not past the units' shelf life."""
     days = np.nan_to_num(frames.numbers(candidates, "days_covered"), nan=1)
     life = np.nan_to_num(frames.numbers(candidates, "shelf_life_days"), nan=1)
     return np.maximum(np.minimum(days, life), 1).astype(np.int64)
 
 
-def item_codes(history, item_ids):
+def item_codes(history: panel.Panel, item_ids: frames.Texts) -> frames.Ints:
     """Find the panel's code of each item, -1 for one that no location has had."""
     codes = pd.Series(history.item_codes, index=history.item_ids).groupby(level=0).first()
     return codes.reindex(item_ids).fillna(-1).to_numpy(dtype=np.int64)
 
 
-def model(dbt, session):
+def model(dbt: Any, session: Any) -> pd.DataFrame:
     """Append the plans of the as-of dates that have none yet."""
     dbt.config(
         materialized="incremental",
@@ -111,8 +120,10 @@ def model(dbt, session):
     # a build in whose time no day has closed does not pay for reading the history
     if frames.without_known(candidates, known, KEYS).empty:
         return frames.for_engine(frames.empty(SCHEMA), session)
+    # both engines take a condition as SQL text, so that what is not looked at stays where it is
+    newest = demand.days_looked_at(days_ahead(candidates), days_to_cover(candidates))
     plans = plan(
-        frames.to_pandas(dbt.ref("int_stock__score_days")),
+        frames.to_pandas(dbt.ref("int_stock__score_days").filter(f"days_ago < {newest}")),
         frames.to_pandas(dbt.ref("int_stock__score_pairs")),
         candidates,
         frames.to_pandas(dbt.ref("int_clock__now")),

@@ -4,7 +4,10 @@ Appended: a pair and as-of date that is already there is never scored again. Mem
 per million stock days read, O(rows) time.
 """
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 
 from larder.learning import frames, panel, reasons, waste
 
@@ -24,7 +27,13 @@ SCHEMA = {
 KEYS = ["location_id", "item_id", "as_of_date"]
 
 
-def score(days, pairs, held, items, now):
+def score(
+    days: pd.DataFrame,
+    pairs: pd.DataFrame,
+    held: pd.DataFrame,
+    items: pd.DataFrame,
+    now: pd.DataFrame,
+) -> pd.DataFrame:
     """Score every pair on its as-of date, from 1 day ahead to the item's shelf life."""
     history = panel.read_panel(days, pairs)
     if history.size == 0:
@@ -52,7 +61,9 @@ def score(days, pairs, held, items, now):
     return frames.table(columns, SCHEMA)
 
 
-def units_held(history, held, horizons):
+def units_held(
+    history: panel.Panel, held: pd.DataFrame, horizons: int
+) -> tuple[frames.Floats, frames.Floats, frames.Floats]:
     """Sum units held: all (S,), expiring within each horizon (S, H), with a known expiry (S,)."""
     row = history.positions(frames.texts(held, "location_id"), frames.texts(held, "item_id"))
     units = np.nan_to_num(frames.numbers(held, "units"))
@@ -67,11 +78,14 @@ def units_held(history, held, horizons):
     for horizon in range(1, horizons + 1):
         due = units * (known & (left <= horizon))
         expiring[:, horizon - 1] = np.bincount(row, due, history.size)
-    total = np.bincount(row, units, history.size)
-    return total, expiring, np.bincount(row, units * known, history.size)
+    total, dated = (
+        np.asarray(np.bincount(row, weights, history.size), dtype=np.float64)
+        for weights in (units, units * known)
+    )
+    return total, expiring, dated
 
 
-def model(dbt, session):
+def model(dbt: Any, session: Any) -> pd.DataFrame:
     """Append the risks of the as-of dates that have none yet."""
     dbt.config(
         materialized="incremental",
