@@ -1,12 +1,8 @@
 -- one row per location and item on sale there that can be ordered now, with the next delivery that
 -- the weekdays and the lead time allow; the lead time runs from the closing of the newest day that
 -- has closed to the opening of the day of delivery
-with stock_days as (
-    select *
-    from {{ ref('fct_stock_days') }}
-),
-
-location_days as (
+-- each step imports the stock days for itself: DuckDB copies what is used twice
+with location_days as (
     select *
     from {{ ref('int_clock__location_days') }}
 ),
@@ -63,7 +59,7 @@ pairs as (
                 ) as integer
             )
         ) as earliest_date
-    from stock_days
+    from {{ ref('fct_stock_days') }} as stock_days
     inner join location_days
         on
             stock_days.location_id = location_days.location_id
@@ -101,7 +97,7 @@ deliveries as (
         on
             earliest_dates.earliest_date <= dates.calendar_date
             and earliest_dates.earliest_date + 14 > dates.calendar_date
-    where contains(lower(earliest_dates.restock_weekdays), '"' || dates.weekday || '"')
+    where {{ json_list_contains('lower(earliest_dates.restock_weekdays)', 'dates.weekday') }}
 ),
 
 next_deliveries as (
@@ -117,7 +113,7 @@ usual_sales as (
         stock_days.location_id,
         stock_days.item_id,
         sum(stock_days.sold_units) / count(*) as units_a_day
-    from stock_days
+    from {{ ref('fct_stock_days') }} as stock_days
     inner join location_days on stock_days.location_id = location_days.location_id
     where
         stock_days.stock_date <= location_days.as_of_date

@@ -151,7 +151,7 @@ item_trends as (
         cast(sum(newest_trends.trend_index) as double) / count(newest_trends.trend_index)
             as trend_index
     from newest_trends
-    inner join items on contains(items.tags, '"' || newest_trends.item_tag || '"')
+    inner join items on {{ json_list_contains('items.tags', 'newest_trends.item_tag') }}
     group by newest_trends.region, items.item_id
 ),
 

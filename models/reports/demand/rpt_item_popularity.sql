@@ -8,25 +8,16 @@
     post_hook="delete from {{ this }} where units is null"
 ) }}
 
-with item_periods as (
-    select *
-    from {{ ref('int_stock__item_periods') }}
-),
-
-location_scopes as (
+-- each step imports the periods for itself: DuckDB copies what is used twice
+with location_scopes as (
     select *
     from {{ ref('int_stock__location_scopes') }}
 ),
 
 {% if is_incremental() -%}
-known_rows as (
-    select *
-    from {{ this }}
-),
-
 newest as (
     select max(period_start) - 2 as open_date
-    from known_rows
+    from {{ this }}
     where period = 'day'
 ),
 
@@ -35,7 +26,7 @@ touched_periods as (
         item_periods.location_id,
         item_periods.period,
         item_periods.period_start
-    from item_periods
+    from {{ ref('int_stock__item_periods') }} as item_periods
     cross join newest
     where
         item_periods.accepted_at > {{ last_accepted(this) }}
@@ -52,7 +43,7 @@ touched_periods as (
         item_periods.location_id,
         item_periods.period,
         item_periods.period_start
-    from item_periods
+    from {{ ref('int_stock__item_periods') }} as item_periods
     inner join location_scopes on item_periods.location_id = location_scopes.location_id
     where location_scopes.accepted_at > {{ last_accepted(this) }}
 ),
@@ -70,7 +61,7 @@ touched as (
 -- narrowed first: else the engine adds up all of history before it looks at what was touched
 open_periods as (
     select *
-    from item_periods
+    from {{ ref('int_stock__item_periods') }}
     where
         is_known
         and period_start in (select touched.period_start from touched)
@@ -97,7 +88,7 @@ members as (
         location_scopes.scope,
         location_scopes.scope_id,
         item_periods.*
-    from item_periods
+    from {{ ref('int_stock__item_periods') }} as item_periods
     inner join location_scopes
         on item_periods.location_id = location_scopes.location_id and location_scopes.is_current
     where item_periods.is_known
@@ -184,7 +175,7 @@ gone as (
         cast(null as numeric(18, 3)) as top_decile_threshold,
         known_rows.period_start,
         cast(null as timestamp) as accepted_at
-    from known_rows
+    from {{ this }} as known_rows
     inner join touched
         on
             known_rows.scope = touched.scope

@@ -13,14 +13,10 @@
 -- and 90 % quantile with the weights 0.3, 0.4 and 0.3 (Swanson's rule); after it, what was sold
 -- plus the estimate of what empty shelves lost. Below zero means that the plan is cheaper. Neither
 -- side is what was really delivered: this is an estimate, not money in the till.
+-- each step imports the stock days for itself: DuckDB copies what is used twice
 with plans as (
     select *
     from {{ ref('ml_order_quantities') }}
-),
-
-stock_days as (
-    select *
-    from {{ ref('fct_stock_days') }}
 ),
 
 item_days as (
@@ -83,7 +79,7 @@ past_deliveries as (
         newest_plans.order_date,
         cast(sum(stock_days.restocked_units) as double) / count(*) as units
     from newest_plans
-    inner join stock_days
+    inner join {{ ref('fct_stock_days') }} as stock_days
         on
             newest_plans.location_id = stock_days.location_id
             and newest_plans.item_id = stock_days.item_id
@@ -104,7 +100,7 @@ waste_shares as (
             1
         ) as waste_share
     from newest_plans
-    inner join stock_days
+    inner join {{ ref('fct_stock_days') }} as stock_days
         on
             newest_plans.location_id = stock_days.location_id
             and newest_plans.item_id = stock_days.item_id
@@ -135,7 +131,7 @@ outcomes as (
         sum(stock_days.discarded_units) as wasted_units,
         sum(coalesce(item_days.lost_units, 0)) as lost_units
     from newest_plans
-    inner join stock_days
+    inner join {{ ref('fct_stock_days') }} as stock_days
         on
             newest_plans.location_id = stock_days.location_id
             and newest_plans.item_id = stock_days.item_id

@@ -1,4 +1,5 @@
 -- one row per thing that somebody should do something about now; an alert goes away with its cause
+-- each step imports the stock days for itself: DuckDB copies what is used twice
 with location_days as (
     select *
     from {{ ref('int_clock__location_days') }}
@@ -19,11 +20,6 @@ dates as (
         calendar_date,
         weekday
     from {{ ref('dim_dates') }}
-),
-
-stock_days as (
-    select *
-    from {{ ref('fct_stock_days') }}
 ),
 
 item_days as (
@@ -92,7 +88,7 @@ deliveries as (
             dates.calendar_date > places.local_date
             or places.minute_of_day < places.opens_minute
         )
-        and contains(lower(places.restock_weekdays), '"' || dates.weekday || '"')
+        and {{ json_list_contains('lower(places.restock_weekdays)', 'dates.weekday') }}
     group by places.location_id
 ),
 
@@ -167,7 +163,7 @@ stock_now as (
             else 0
         end as units_gone_today,
         greatest(coalesce(usual_sales.units_a_minute, 0), 0) as units_a_minute
-    from stock_days
+    from {{ ref('fct_stock_days') }} as stock_days
     inner join hours_to_cover
         on
             stock_days.location_id = hours_to_cover.location_id
@@ -313,7 +309,7 @@ newest_events as (
     select
         stock_days.location_id,
         max(stock_days.last_event_at) as last_event_at
-    from stock_days
+    from {{ ref('fct_stock_days') }} as stock_days
     inner join places
         on
             stock_days.location_id = places.location_id
@@ -357,7 +353,7 @@ count_gaps as (
         places.next_closing_at,
         cast(stock_days.adjusted_units as double) as adjusted_units,
         stock_days.stock_date
-    from stock_days
+    from {{ ref('fct_stock_days') }} as stock_days
     inner join places
         on
             stock_days.location_id = places.location_id

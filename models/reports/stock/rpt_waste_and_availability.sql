@@ -8,25 +8,16 @@
     post_hook="delete from {{ this }} where sold_units is null"
 ) }}
 
-with item_periods as (
-    select *
-    from {{ ref('int_stock__item_periods') }}
-),
-
-location_scopes as (
+-- each step imports the periods for itself: DuckDB copies what is used twice
+with location_scopes as (
     select *
     from {{ ref('int_stock__location_scopes') }}
 ),
 
 {% if is_incremental() -%}
-known_rows as (
-    select *
-    from {{ this }}
-),
-
 newest as (
     select max(period_start) - 2 as open_date
-    from known_rows
+    from {{ this }}
     where period = 'day'
 ),
 
@@ -36,7 +27,7 @@ touched_periods as (
         item_periods.item_id,
         item_periods.period,
         item_periods.period_start
-    from item_periods
+    from {{ ref('int_stock__item_periods') }} as item_periods
     cross join newest
     where
         item_periods.accepted_at > {{ last_accepted(this) }}
@@ -54,7 +45,7 @@ touched_periods as (
         item_periods.item_id,
         item_periods.period,
         item_periods.period_start
-    from item_periods
+    from {{ ref('int_stock__item_periods') }} as item_periods
     inner join location_scopes on item_periods.location_id = location_scopes.location_id
     where location_scopes.accepted_at > {{ last_accepted(this) }}
 ),
@@ -73,7 +64,7 @@ touched as (
 -- narrowed first: else the engine adds up all of history before it looks at what was touched
 open_periods as (
     select *
-    from item_periods
+    from {{ ref('int_stock__item_periods') }}
     where
         is_known
         and period_start in (select touched.period_start from touched)
@@ -103,7 +94,7 @@ touched as (
         item_periods.item_id,
         item_periods.period,
         item_periods.period_start
-    from item_periods
+    from {{ ref('int_stock__item_periods') }} as item_periods
     inner join location_scopes on item_periods.location_id = location_scopes.location_id
     where location_scopes.is_current and item_periods.is_known
 ),
@@ -113,7 +104,7 @@ members as (
         location_scopes.scope,
         location_scopes.scope_id,
         item_periods.*
-    from item_periods
+    from {{ ref('int_stock__item_periods') }} as item_periods
     inner join location_scopes
         on item_periods.location_id = location_scopes.location_id and location_scopes.is_current
     where item_periods.is_known
