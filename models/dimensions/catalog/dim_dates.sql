@@ -1,5 +1,6 @@
 -- one row per day of the calendar that Larder knows; weeks are ISO weeks, which begin on Monday.
--- Holidays are those of a region (dim_region_dates); here is only what holds for the whole network
+-- Here holidays are those of all regions with a location, the weather is their mean; what holds in
+-- one region is in dim_region_dates
 with dates as (
     select calendar_date
     from {{ ref('int_clock__dates') }}
@@ -25,13 +26,15 @@ regions as (
 ),
 
 -- a region that the calendar says nothing of has no holiday
-holidays as (
+network_dates as (
     select
         region_dates.calendar_date,
         sum(case when region_dates.is_holiday then 1 else 0 end)
         = max(regions.region_count) as is_holiday,
         sum(case when region_dates.is_school_holiday then 1 else 0 end)
-        = max(regions.region_count) as is_school_holiday
+        = max(regions.region_count) as is_school_holiday,
+        avg(region_dates.rain_millimetres) as rain_millimetres,
+        avg(region_dates.temperature_celsius) as temperature_celsius
     from region_dates
     inner join regions on region_dates.region = regions.region
     group by region_dates.calendar_date
@@ -58,7 +61,6 @@ weeks as (
 
 described as (
     select
-        weeks.calendar_date as date_key,
         weeks.calendar_date,
         case weeks.days_after_monday
             when 0 then 'mon'
@@ -81,14 +83,16 @@ described as (
                 ) }} / 7 -- noqa: LT05
             ) + 1 as integer
         ) as iso_week,
+        cast(network_dates.rain_millimetres as numeric(18, 3)) as rain_millimetres,
+        cast(network_dates.temperature_celsius as numeric(18, 3)) as temperature_celsius,
         weeks.days_after_monday >= 5 as is_weekend,
-        coalesce(holidays.is_holiday, false) as is_holiday_everywhere,
-        coalesce(holidays.is_school_holiday, false) as is_school_holiday_everywhere,
+        coalesce(network_dates.is_holiday, false) as is_holiday,
+        coalesce(network_dates.is_school_holiday, false) as is_school_holiday,
         weeks.week_start,
         cast({{ dbt.date_trunc('month', 'weeks.calendar_date') }} as date) as month_start,
         cast({{ dbt.date_trunc('quarter', 'weeks.calendar_date') }} as date) as quarter_start
     from weeks
-    left join holidays on weeks.calendar_date = holidays.calendar_date
+    left join network_dates on weeks.calendar_date = network_dates.calendar_date
 )
 
 select *

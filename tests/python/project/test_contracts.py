@@ -20,7 +20,9 @@ TABLES = {
     "disposal_cost_usd shelf_life_days pack_size order_lead_hours kitchen_id updated_at",
     "dim_locations": "location_id location_name kind status latitude longitude region time_zone "
     "population route_id capacity_units restock_weekdays opened_on updated_at",
-    "dim_dates": "calendar_date",
+    "dim_dates": "calendar_date is_holiday is_school_holiday rain_millimetres temperature_celsius",
+    "dim_region_dates": "region calendar_date is_holiday is_school_holiday rain_millimetres "
+    "temperature_celsius",
     "dim_customers": "customer_key age_group sex region community_id is_family_member "
     "family_joined_on valid_from valid_to is_current",
     "fct_sales": "sale_key sold_at location_id item_id customer_key basket_key quantity "
@@ -146,6 +148,8 @@ def test_the_sources_are_the_entities(manifest: dict[str, Any]) -> None:
     }
     entities = read_entities()
     assert sources.keys() == entities.keys()
+    counted = manifest["nodes"]["model.larder.stg_raw__unreadable_fields"]["depends_on"]["nodes"]
+    assert set(counted) == {source["unique_id"] for source in sources.values()}
     for path, entity in entities.items():
         source = sources[path]
         assert source["schema"] == "raw"
