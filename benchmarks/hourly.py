@@ -36,12 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--days", type=int, nargs=2, default=(20, 200))
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args(arguments)
+    costs: dict[int, list[float]] = {days: [] for days in options.days}
     with tempfile.TemporaryDirectory(prefix="larder-hourly-") as folder:
-        measured = [
-            _measure(Path(folder) / f"days-{days}", days, options.locations, options.runs)
-            for days in options.days
-        ]
-    short, long = measured
+        homes = {days: _prepare(Path(folder), days, options.locations) for days in options.days}
+        # in turns: a machine that slows down slows both
+        for number in range(options.runs):
+            for days, (settings, late) in homes.items():
+                costs[days].append(_cost_of_a_day(settings, late, f"{days} days, run {number + 1}"))
+    short, long = (statistics.median(costs[days]) for days in options.days)
     print(
         f"ratio of a day's cost after the long history to the short: {long / short:.2f} "
         f"(≤ {MOST_RATIO})"
@@ -50,36 +52,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _measure(folder: Path, days: int, locations: int, runs: int) -> float:
-    settings = make_home(folder, SampleOptions(days=days + 1, locations=locations))
+def _prepare(folder: Path, days: int, locations: int) -> tuple[Settings, Path]:
+    """Build all but the last day, and return its file."""
+    options = SampleOptions(days=days + 1, locations=locations)
+    settings = make_home(folder / f"days-{days}", options)
     late = _set_last_day_aside(settings)
     loaded = load(settings, now)
+    print(f"{days} days: {loaded.entities[ENTITY].records:,} events", flush=True)
     # other feeds know of the last day already; the clock must not, for the new day is to end one
     build(settings.model_copy(update={"as_of": _start_of_last_day(late)}))
-    records = loaded.entities[ENTITY].records
-    costs = []
-    for number in range(runs):
-        copy = copy_home(settings, folder.with_name(f"{folder.name}-run"))
-        shutil.copy2(late, copy.landing_folder / ENTITY)
-        started = time.monotonic()
-        added = load(copy, now)
-        load_seconds = time.monotonic() - started
-        build(copy)
-        models = model_seconds(copy)
-        started = time.monotonic()
-        publish(copy, now())
-        publish_seconds = time.monotonic() - started
-        costs.append(load_seconds + sum(models.values()))
-        slowest = sorted(models.items(), key=lambda item: -item[1])[:5]
-        print(
-            f"{days} days, {records:,} events before, "
-            f"{added.entities[ENTITY].records:,} new, run {number + 1}: "
-            f"load {load_seconds:.2f} s + models {sum(models.values()):.2f} s; "
-            f"tests {test_seconds(copy):.2f} s, publish {publish_seconds:.2f} s; slowest: "
-            + ", ".join(f"{name} {seconds:.2f}" for name, seconds in slowest)
-        )
-    shutil.rmtree(folder)
-    return statistics.median(costs)
+    return settings, late
+
+
+def _cost_of_a_day(settings: Settings, late: Path, label: str) -> float:
+    """Load and build the last day on a copy, and return the seconds of the load and the models."""
+    copy = copy_home(settings, settings.home.with_name("run"))
+    shutil.copy2(late, copy.landing_folder / ENTITY)
+    started = time.monotonic()
+    added = load(copy, now)
+    load_seconds = time.monotonic() - started
+    build(copy)
+    models = model_seconds(copy)
+    started = time.monotonic()
+    publish(copy, now())
+    publish_seconds = time.monotonic() - started
+    slowest = sorted(models.items(), key=lambda item: -item[1])[:5]
+    print(
+        f"{label}: {added.entities[ENTITY].records:,} new events, load {load_seconds:.2f} s + "
+        f"models {sum(models.values()):.2f} s; tests {test_seconds(copy):.2f} s, publish "
+        f"{publish_seconds:.2f} s; slowest: "
+        + ", ".join(f"{name} {seconds:.2f}" for name, seconds in slowest),
+        flush=True,
+    )
+    return load_seconds + sum(models.values())
 
 
 def _start_of_last_day(late: Path) -> datetime:
