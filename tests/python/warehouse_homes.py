@@ -1,7 +1,10 @@
-"""The homes of the warehouses that tests build."""
+"""The homes of the warehouses that tests build, and the program run on them."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,8 +12,24 @@ from larder.settings import Settings
 
 # When the tests' loads and publications happen; the sample network ends on 2019-04-30.
 NOW = datetime(2019, 5, 1, 5, 0, tzinfo=UTC)
+PROGRAM = Path(sys.executable).with_name("larder")
 
 
 def settings_of(home: Path) -> Settings:
     """Return the settings of a home folder whose key lies beside it."""
     return Settings(home=home, key_file=home.with_name(f"{home.name}.key"))
+
+
+def run_larder(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as a user does, in a folder that has nothing to do with the project."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        cwd=home.parent,
+        env=os.environ
+        | {"LARDER_HOME": str(home), "LARDER_KEY_FILE": str(settings_of(home).key_file)}
+        | variables,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
 import pytest
 from click.testing import CliRunner, Result
+from warehouse_homes import PROGRAM, run_larder, settings_of
 
 from larder.cli import DONE, FAILED, WRONG_USE, larder
-from larder.settings import Settings
-
-PROGRAM = Path(sys.executable).with_name("larder")
+from larder.settings import PROJECT_ROOT, Settings
 
 ITEM = {
     "item_id": "soup",
@@ -37,22 +36,6 @@ LOCATION = {
     "time_zone": "Europe/Berlin",
     "updated_at": "2026-01-01",
 }
-
-
-def run_larder(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the program in a folder that has nothing to do with the project."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LARDER_")}
-    home.parent.mkdir(parents=True, exist_ok=True)
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        cwd=home.parent,
-        env=kept
-        | {"LARDER_HOME": str(home), "LARDER_KEY_FILE": str(home.with_name("key"))}
-        | variables,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
 
 
 def write_records(home: Path, entity: str, name: str, records: list[dict[str, object]]) -> None:
@@ -104,13 +87,79 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "What may be wasted" in finished.stdout
     assert "What to order" in finished.stdout
     assert "missing_field" in finished.stdout
+    assert (home / "docs" / "index.html").exists()
     return home
+
+
+@pytest.fixture(scope="module")
+def sample_home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """What `make run` does, with less of it: the warehouse, and what the main job printed.
+
+    Six weeks, so that there are days on which scores can be tested.
+    """
+    home = tmp_path_factory.mktemp("sample") / "warehouse"
+    written = run_larder(home, "sample", "--days", "42", "--locations", "5")
+    assert written.returncode == DONE, written.stderr
+    finished = run_larder(home, "run", COLUMNS="200")
+    assert finished.returncode == DONE, finished.stdout + finished.stderr
+    return home, finished.stdout
 
 
 def ask(home: Path, *arguments: str) -> Result:
     """Run a reading command in this process."""
-    settings = Settings(home=home, key_file=home.with_name("key"))
-    return CliRunner().invoke(larder, arguments, obj=settings, env={"LARDER_HOME": str(home)})
+    return CliRunner().invoke(
+        larder, arguments, obj=settings_of(home), env={"LARDER_HOME": str(home)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("title", "rows"),
+    [
+        ("What may be wasted: the ten riskiest items", 10),
+        ("What to order for the next delivery", 5),
+        ("What the week from", 3),
+        ("Alerts", 1),
+        ("How good the scores are", 4),
+        ("What could not be taken as it came", 5),
+    ],
+)
+def test_the_main_job_tells_a_manager(sample_home: tuple[Path, str], title: str, rows: int) -> None:
+    _, printed = sample_home
+    (section,) = [part for part in printed.strip().split("\n\n") if part.startswith(title)]
+    assert len(section.splitlines()) >= rows + 2, section
+    assert "nothing to report" not in section
+
+
+def test_the_main_job_says_where_its_results_are(sample_home: tuple[Path, str]) -> None:
+    home, printed = sample_home
+    for result in ("larder.duckdb", "docs/index.html"):
+        assert str(home / result) in printed
+        assert (home / result).exists()
+
+
+def test_plain_dbt_builds_what_was_loaded(sample_home: tuple[Path, str], tmp_path: Path) -> None:
+    """As a user's CI does it: no program of ours, and no audit, between the load and the build."""
+    sampled, _ = sample_home
+    home = tmp_path / "warehouse"
+    shutil.copytree(sampled / "raw", home / "raw")
+    finished = subprocess.run(
+        [PROGRAM.with_name("dbt"), "build", "--no-use-colors"],
+        cwd=PROJECT_ROOT,
+        env=os.environ
+        | {
+            "LARDER_HOME": str(home),
+            "DBT_PROFILES_DIR": "profiles",
+            "DBT_TARGET_PATH": str(tmp_path / "target"),
+            "DBT_LOG_PATH": str(tmp_path / "logs"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert finished.returncode == 0, finished.stdout[-3000:]
+    counts = dict(re.findall(r"(PASS|WARN|ERROR|SKIP)=(\d+)", finished.stdout))
+    assert int(counts.pop("PASS")) > 300
+    assert counts == {"WARN": "0", "ERROR": "0", "SKIP": "0"}
 
 
 def test_own_files_become_facts(own_home: Path) -> None:
@@ -150,6 +199,19 @@ def test_a_held_batch_stays_out_until_it_is_released(own_home: Path) -> None:
     assert finished.returncode == DONE, finished.stdout + finished.stderr
     days = ask(own_home, "query", "select count(*) from fct_stock_days", "--format", "csv")
     assert days.output.splitlines()[1] == "28"
+
+
+def test_readers_stay_where_a_rollback_took_them(own_home: Path) -> None:
+    newest = (own_home / "larder.duckdb").readlink()
+    assert run_larder(own_home, "rollback").returncode == DONE
+    earlier = (own_home / "larder.duckdb").readlink()
+    assert earlier < newest
+
+    finished = run_larder(own_home, "run")
+
+    assert finished.returncode == DONE, finished.stderr
+    assert "readers were taken back" in finished.stdout
+    assert (own_home / "larder.duckdb").readlink() == earlier
 
 
 def test_dead_letters_can_be_mended(own_home: Path, tmp_path: Path) -> None:
@@ -212,7 +274,7 @@ def test_export_by_day(built_home: Settings, tmp_path: Path) -> None:
 def test_what_has_not_passed_its_tests_is_not_published(own_home: Path, tmp_path: Path) -> None:
     home = tmp_path / "warehouse"
     shutil.copytree(own_home, home, symlinks=True)
-    shutil.copy(own_home.with_name("key"), tmp_path / "key")
+    shutil.copy(settings_of(own_home).key_file, settings_of(home).key_file)
     assert run_larder(home, "publish").returncode == DONE
     with duckdb.connect(str(home / "build.duckdb")) as connection:
         connection.execute("delete from marts.fct_waste")
@@ -223,25 +285,6 @@ def test_what_has_not_passed_its_tests_is_not_published(own_home: Path, tmp_path
     assert refused.returncode == FAILED
     assert "has not passed its tests" in refused.stderr
     assert "Traceback" not in refused.stderr
-
-
-def test_readers_stay_where_a_rollback_took_them_until_something_changes(own_home: Path) -> None:
-    assert run_larder(own_home, "publish").returncode == DONE
-    assert run_larder(own_home, "run").returncode == DONE
-    newest = (own_home / "larder.duckdb").readlink()
-    assert run_larder(own_home, "rollback").returncode == DONE
-    earlier = (own_home / "larder.duckdb").readlink()
-    assert earlier < newest
-
-    finished = run_larder(own_home, "run")
-
-    assert "readers were taken back" in finished.stdout
-    assert (own_home / "larder.duckdb").readlink() == earlier
-    write_records(own_home, "catalog/items", "again.ndjson", [ITEM | {"updated_at": "2026-02-02"}])
-    finished = run_larder(own_home, "run")
-    assert finished.returncode == DONE, finished.stdout + finished.stderr
-    assert (own_home / "larder.duckdb").readlink() > newest
-    assert (own_home / "docs" / "index.html").exists()
 
 
 def test_snowflake_is_refused_where_it_is_not_built_yet(tmp_path: Path) -> None:

@@ -12,22 +12,17 @@ from typing import Any
 
 import duckdb
 import pytest
-from dbt_client import Dbt
-from warehouse_homes import NOW, settings_of
+from warehouse_homes import run_larder, settings_of
 
 from larder.keys import person_hash, read_key
-from larder.serving.publish import publish
 from larder.settings import Settings
 from larder.warehouse import open_published
-from loaders.audit import audit
 from loaders.entities import DOMAINS, Entity, Field, read_entities
-from loaders.load import load
 from loaders.vault import open_vault
 
 WORD = "zqcanary"
 BIRTH_DATE = "1931-02-27"
 WHEN = "2019-04-30T09:00:00Z"
-WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # the layers that may know a person, which are never published
 NOT_SEARCHED = ("landing", "raw", "vault", "build.duckdb", "truth")
 KNOWN = {
@@ -107,27 +102,28 @@ def plant(settings: Settings) -> None:
     (unknown / "file.ndjson").write_text("{}\n", encoding="utf-8")
 
 
+def run(settings: Settings, *arguments: str) -> None:
+    """Run the program and keep what it says beside the files that are searched."""
+    finished = run_larder(settings.home, *arguments)
+    with (settings.home / "terminal.txt").open("a", encoding="utf-8") as terminal:
+        terminal.write(f"$ larder {' '.join(arguments)}\n{finished.stdout}{finished.stderr}")
+
+
 @pytest.fixture(scope="module")
-def planted(dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A warehouse that has been through everything with canaries in it."""
     settings: Settings = settings_of(tmp_path_factory.mktemp("canaries") / "warehouse")
     plant(settings)
-    load(settings, lambda: NOW)
-    result = dbt.run(settings.home, "build", *WITHOUT_TESTS)
-    assert result.success, (result.message, result.problems)
+    run(settings, "load")
+    run(settings, "audit")
+    run(settings, "audit", "--release", "*", "--reason", "what a test has planted")
+    run(settings, "run")
     # the second build is incremental: it names the segments that are new
     event = record_of(read_entities()["fridge/stock_events"]) | {"event_id": "event-2"}
     later = settings.landing_folder / "fridge" / "stock_events" / f"{WORD}later.ndjson"
     later.write_text(json.dumps(event) + "\n", encoding="utf-8")
-    load(settings, lambda: NOW)
-    audit(settings, lambda: NOW)
-    result = dbt.run(settings.home, "build", *WITHOUT_TESTS, is_parsed=False)
-    assert result.success, (result.message, result.problems)
-    result = dbt.run(
-        settings.home, "docs", "generate", "--static", target_path=settings.home / "docs"
-    )
-    assert result.success, result.message
-    publish(settings, NOW)
+    run(settings, "run")
+    run(settings, "query", "select * from dim_customers")
     return settings
 
 
@@ -179,6 +175,9 @@ def test_no_file_that_others_read_holds_a_canary(planted: Settings) -> None:
         content = f"{relative}\n".encode() + content
         found += [f"{relative}: {what}" for what, needle in needles if needle in content]
     assert searched > 20
+    said = (planted.home / "terminal.txt").read_text(encoding="utf-8")
+    for step in ("$ larder run", "documentation  ", "records", "customer_key"):
+        assert step in said, said
     assert not found, "\n".join(found[:20])
 
 

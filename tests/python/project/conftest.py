@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from dbt_client import Dbt
 
-from larder.settings import PROJECT_ROOT, Settings
+from larder.settings import PROJECT_ROOT
 
 SNOWFLAKE = {"SNOWFLAKE_ACCOUNT": "none", "SNOWFLAKE_USER": "none"}
-ASK_THE_WAREHOUSE = ("last_accepted", "newest_date", "newly_accepted")
+ASK_THE_WAREHOUSE = ("last_accepted", "newest_date", "named_segments")
 PROJECT_PARTS = (
     "dbt_project.yml",
     "docs",
@@ -54,42 +54,41 @@ def nodes(manifest: dict[str, Any]) -> Callable[[str], list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="session")
-def compiled(
-    dbt: Dbt, built_home: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> list[tuple[str, Path]]:
-    """Dialect and file of all compiled SQL, for Snowflake without any connection.
+def compiled(dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
+    """Dialect and file of all compiled SQL: models both ways, tests, analyses; without a warehouse.
 
-    For Snowflake the incremental models both ways; DuckDB runs the other way in its own tests.
-    Parsed for it with every warning an error: some deprecations show on that target only.
+    With every warning an error on both targets: some deprecations show on one of them only.
     """
-    build = built_home.home / "dbt" / "build" / "compiled" / "larder"
-    found = [("duckdb", file) for file in sorted(build.rglob("*.sql"))]
-    for dialect, target, is_incremental in (
-        ("snowflake", "prod", False),
-        ("snowflake", "prod", True),
-    ):
+    found = []
+    for dialect, target in (("duckdb", "dev"), ("snowflake", "prod")):
         home = tmp_path_factory.mktemp(f"compile_{target}")
-        project = _project(home / "project", is_incremental)
-        result = dbt.run(
-            home,
-            *("compile", "--warn-error", "--no-partial-parse"),
-            *("--no-populate-cache", "--no-introspect"),
-            target=target,
-            target_path=home / "target",
-            is_parsed=False,
-            project=project,
-            **SNOWFLAKE,
-        )
-        assert result.success, (target, result.message, result.problems)
-        files = sorted((home / "target" / "compiled" / "larder").rglob("*.sql"))
-        found += [(dialect, file) for file in files]
+        project = _project(home / "project")
+        for built_before, arguments in (
+            ("", ["--no-partial-parse"]),
+            ("yes", ["--select", "config.materialized:incremental"]),
+        ):
+            result = dbt.run(
+                home,
+                *("compile", "--warn-error", "--no-populate-cache", "--no-introspect", *arguments),
+                target=target,
+                target_path=home / "target",
+                is_parsed=False,
+                project=project,
+                BUILT_BEFORE=built_before,
+                **SNOWFLAKE,
+            )
+            assert result.success, (target, result.message, result.problems)
+            files = home / f"compiled{built_before}"
+            (home / "target" / "compiled" / "larder").replace(files)
+            found += [(dialect, file) for file in sorted(files.rglob("*.sql"))]
     return found
 
 
-def _project(folder: Path, is_incremental: bool) -> Path:
+def _project(folder: Path) -> Path:
     """Make a project that is this one, except that what asks the warehouse is answered here.
 
-    Those are: has the incremental model been built before, and what is its newest record.
+    Those are: has the incremental model been built before, what is its newest record, and which
+    segments are new to it.
     """
     (folder / "macros").mkdir(parents=True)
     for entry in PROJECT_ROOT.iterdir():
@@ -99,16 +98,16 @@ def _project(folder: Path, is_incremental: bool) -> Path:
         if macro.stem not in ASK_THE_WAREHOUSE:
             (folder / "macros" / macro.name).symlink_to(macro)
     (folder / "macros" / "built_before.sql").write_text(
-        f"""
-        {{% macro is_incremental() %}}
-        {{{{ return({is_incremental} and model.config.materialized == 'incremental') }}}}
-        {{% endmacro %}}
         """
-        """
+        {% macro is_incremental() %}
+        {{ return(
+            execute and env_var('BUILT_BEFORE') != ''
+            and model.config.materialized == 'incremental'
+        ) }}
+        {% endmacro %}
         {% macro last_accepted(relation) %}cast('2024-01-01' as timestamp){% endmacro %}
         {% macro newest_date(relation, column) %}cast('2024-01-01' as date){% endmacro %}
-        {% macro newly_accepted(relation) %}accepted_at > {{ last_accepted(relation) }}
-        {% endmacro %}
+        {% macro named_segments(condition) %}segment in ('a.parquet', 'b.parquet'){% endmacro %}
         """,
         encoding="utf-8",
     )

@@ -9,15 +9,22 @@ from pathlib import Path
 import sqlglot
 from sqlglot.errors import ParseError
 
+# What the stand-in project answers when an incremental model asks for its newest record.
+NEWEST_RECORD = "'2024-01-01'"
+
 
 def test_sqlglot_reads_every_statement(compiled: list[tuple[str, Path]]) -> None:
-    assert {dialect for dialect, _ in compiled} == {"duckdb", "snowflake"}
     wrong = []
+    incremental = set()
     for dialect, file in compiled:
+        code = file.read_text(encoding="utf-8")
+        if NEWEST_RECORD in code:
+            incremental.add(dialect)
         try:
-            sqlglot.parse_one(file.read_text(encoding="utf-8"), read=dialect)
+            sqlglot.parse_one(code, read=dialect)
         except ParseError as error:
             wrong.append(f"{dialect} {file.name}: {error}")
+    assert incremental == {"duckdb", "snowflake"}
     assert not wrong, "\n".join(wrong)
 
 
