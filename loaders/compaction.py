@@ -1,4 +1,4 @@
-"""Compaction: many small old segments become one, so that a build never opens thousands of files.
+"""Compaction: many small segments become one, so that a build never opens thousands of files.
 
 A compacted segment holds the rows of its parts as they were, and names them in its Parquet
 metadata. While a part is still there (something was killed), a build sees the compacted segment
@@ -36,6 +36,8 @@ from loaders.segments import (
 
 # Hours that are over for so long get no more segments, whatever is late.
 LEAST_AGE = timedelta(hours=24)
+# With so many small segments of an entity none is too young: a build opens each several times.
+MANY_SEGMENTS = 256
 # So many of about one size become one, so a record is rewritten once for each factor of 16 in size.
 LEAST_PARTS = 16
 # A segment of this size is no longer small; a compacted one may be one part larger.
@@ -51,10 +53,11 @@ class CompactionSummary:
 
 
 def compact(settings: Settings, now: Callable[[], datetime]) -> CompactionSummary:
-    """Merge the small segments of hours long over, entity by entity; finish what was killed.
+    """Merge small segments, entity by entity; finish what was killed.
 
-    Only segments that an audit accepted are touched, and none while somebody has the build open,
-    for a build that runs reads the very files. Memory does not grow with their size.
+    Those of hours long over, and where an entity has very many, the new ones, too. Only segments
+    that an audit accepted are touched, and none while somebody has the build open, for a build
+    that runs reads the very files. Memory does not grow with their size.
 
     Raises:
         WarehouseBusyError: a loader or an audit did not end in time.
@@ -67,7 +70,9 @@ def compact(settings: Settings, now: Callable[[], datetime]) -> CompactionSummar
         entities[path.parents[1].relative_to(settings.raw_folder).as_posix()].append(path)
     for entity, found in entities.items():
         _finish(settings.raw_folder, found)
-        small = [path for path in found if path.exists() and _is_small_and_old(path, now())]
+        small = [path for path in found if path.exists() and _is_small(path)]
+        if len(small) < MANY_SEGMENTS:
+            small = [path for path in small if _is_old(path, now())]
         if len(small) < LEAST_PARTS:
             continue
         settings.audit_folder.mkdir(parents=True, exist_ok=True)
@@ -92,9 +97,13 @@ def _is_in_use(database: Path) -> bool:
     return False
 
 
-def _is_small_and_old(segment: Path, now: datetime) -> bool:
+def _is_small(segment: Path) -> bool:
+    return segment.stat().st_size < TARGET_BYTES
+
+
+def _is_old(segment: Path, now: datetime) -> bool:
     hour = datetime.strptime(segment.parent.name, "process_hour=%Y-%m-%dT%H").replace(tzinfo=UTC)
-    return now - hour >= LEAST_AGE and segment.stat().st_size < TARGET_BYTES
+    return now - hour >= LEAST_AGE
 
 
 def _groups(settings: Settings, verdicts: Verdicts, small: Sequence[Path]) -> list[list[Path]]:

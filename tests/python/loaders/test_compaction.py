@@ -53,6 +53,15 @@ def test_small_old_segments_become_one_with_the_same_rows(home: Home) -> None:
     assert {letter.reason for letter in letters} == {"missing_field", "conflict"}
 
 
+def test_new_segments_wait_unless_there_are_very_many(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_small_files(home)
+    assert compact(home.settings, lambda: NOW).parts == 0
+    monkeypatch.setattr(compaction, "MANY_SEGMENTS", LEAST_PARTS)
+    assert compact(home.settings, lambda: NOW).parts == LEAST_PARTS
+
+
 def test_files_of_a_compacted_segment_stay_known(home: Home) -> None:
     land_small_files(home)
     compact(home.settings, later)
