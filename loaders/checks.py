@@ -21,6 +21,9 @@ SHORTEST_DEEP_LINE = 2 * MAX_NESTING
 EN_DASH = 0x2013
 # An instant outside is a broken clock or a broken parser; nothing of Larder's is that old.
 FIRST_YEAR, LAST_YEAR = 1900, 2200
+# What happened before is a clock that has lost its time: Larder's days begin on 1 January 2000
+# (`first_date` in dbt_project.yml), wherever on earth.
+FIRST_MOMENT = "2000-01-02"
 
 READABLE = {
     "timestamp": "an ISO 8601 instant",
@@ -103,7 +106,8 @@ def _failed_checks(field: Field) -> list[tuple[str, str, str]]:
         failed.append((f"{column} < {field.minimum}", "out_of_range", f"at least {field.minimum}"))
     if field.maximum is not None:
         failed.append((f"{column} > {field.maximum}", "out_of_range", f"at most {field.maximum}"))
-    if field.not_after_arrival:
+    if field.happened:
+        failed.append((f"{column} < timestamp '{FIRST_MOMENT}'", "out_of_range", "after 1999"))
         failed.append(
             (
                 f"{column} > $received_at + interval 1 day",

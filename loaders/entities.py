@@ -27,7 +27,7 @@ class Field:
     accepted: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
-    not_after_arrival: bool = False
+    happened: bool = False
     person: Domain | None = None
     personal: bool = False
 

@@ -84,9 +84,9 @@ def flags(frame: pd.DataFrame, column: str) -> Bools:
 
 def days(frame: pd.DataFrame, column: str) -> Days:
     """Read a column of dates as datetime64[D]; unknown is NaT."""
-    return np.asarray(
-        pd.to_datetime(frame[column]).to_numpy(dtype="datetime64[ns]"), dtype="datetime64[D]"
-    )
+    # never through nanoseconds, which wrap around in the year 2262
+    dates = pd.to_datetime(frame[column]).to_numpy(dtype="datetime64[s]")
+    return np.asarray(dates, dtype="datetime64[D]")
 
 
 def texts(frame: pd.DataFrame, column: str) -> Texts:

@@ -42,11 +42,11 @@ order_versions as (
 
 {% if is_incremental() -%}
 touches as (
-    -- a new time zone may have moved an event by a day
+    -- a new time zone may have moved an event, and with it a sale, by two days
     select
         location_id,
         item_id,
-        stock_date - 1 as from_date,
+        stock_date - 2 as from_date,
         accepted_at
     from movements
     where accepted_at > {{ last_accepted(this) }}
@@ -54,7 +54,7 @@ touches as (
     select
         location_id,
         item_id,
-        least(cast(ordered_at as date), cast(updated_at as date)) - 1 as from_date,
+        least(cast(ordered_at as date), cast(updated_at as date)) - 2 as from_date,
         accepted_at
     from order_versions
     where accepted_at > {{ last_accepted(this) }}
@@ -62,7 +62,7 @@ touches as (
     select
         location_id,
         item_id,
-        sale_date as from_date,
+        sale_date - 2 as from_date,
         accepted_at
     from {{ ref('fct_sales') }}
     where accepted_at > {{ last_accepted(this) }}
@@ -70,7 +70,7 @@ touches as (
     select
         location_id,
         item_id,
-        waste_date as from_date,
+        waste_date - 2 as from_date,
         accepted_at
     from {{ ref('fct_waste') }}
     where accepted_at > {{ last_accepted(this) }}

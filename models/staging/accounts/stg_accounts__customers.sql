@@ -3,6 +3,7 @@
 with records as (
     select
         payload,
+        unreadable_fields,
         content_hash,
         segment,
         received_at,
@@ -21,13 +22,15 @@ typed as (
         {{ json_text('payload', 'sex') }} as sex,
         {{ json_text('payload', 'postcode') }} as postcode,
         {{ json_text('payload', 'region') }} as region,
-        {{ json_text('payload', 'dietary_preferences') }} as dietary_preferences,
+        {{ json_text('payload', 'dietary_preferences', is_checked=true) }} as dietary_preferences,
         coalesce({{ try_read(json_text('payload', 'is_deleted'), 'boolean') }}, false)
             as is_deleted,
-        {{ try_read(json_text('payload', 'birth_date'), 'date') }} as birth_date,
+        {{ try_read(json_text('payload', 'birth_date', is_checked=true), 'date') }} as birth_date,
         {{ try_read(json_text('payload', 'registered_at'), 'timestamp') }} as registered_at,
-        {{ try_read(json_text('payload', 'family_joined_at'), 'timestamp') }} as family_joined_at,
-        {{ try_read(json_text('payload', 'family_left_at'), 'timestamp') }} as family_left_at,
+        {{ try_read(json_text('payload', 'family_joined_at', is_checked=true), 'timestamp') }}
+            as family_joined_at,
+        {{ try_read(json_text('payload', 'family_left_at', is_checked=true), 'timestamp') }}
+            as family_left_at,
         {{ try_read(json_text('payload', 'updated_at'), 'timestamp') }} as updated_at,
         content_hash,
         segment,

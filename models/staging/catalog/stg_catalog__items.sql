@@ -17,8 +17,8 @@ typed as (
         {{ json_text('payload', 'kitchen_id') }} as kitchen_id,
         {{ json_text('payload', 'item_name') }} as item_name,
         {{ json_text('payload', 'category') }} as category,
-        {{ json_text('payload', 'tags') }} as tags,
-        {{ json_text('payload', 'allergens') }} as allergens,
+        {{ json_text('payload', 'tags', is_checked=true) }} as tags,
+        {{ json_text('payload', 'allergens', is_checked=true) }} as allergens,
         cast(
             {{ try_read(json_text('payload', 'price_usd'), 'number') }} as numeric(18, 4)
         ) as price_usd,

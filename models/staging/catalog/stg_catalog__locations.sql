@@ -20,7 +20,7 @@ typed as (
         {{ json_text('payload', 'status', is_checked=true) }} as status,
         {{ json_text('payload', 'region') }} as region,
         {{ json_text('payload', 'time_zone') }} as time_zone,
-        {{ json_text('payload', 'restock_weekdays') }} as restock_weekdays,
+        {{ json_text('payload', 'restock_weekdays', is_checked=true) }} as restock_weekdays,
         {{ try_read(json_text('payload', 'latitude'), 'number') }} as latitude,
         {{ try_read(json_text('payload', 'longitude'), 'number') }} as longitude,
         {{ try_read(json_text('payload', 'population', is_checked=true), 'integer') }}
@@ -29,7 +29,7 @@ typed as (
             as capacity_units,
         coalesce({{ try_read(json_text('payload', 'is_deleted'), 'boolean') }}, false)
             as is_deleted,
-        {{ try_read(json_text('payload', 'opened_on'), 'date') }} as opened_on,
+        {{ try_read(json_text('payload', 'opened_on', is_checked=true), 'date') }} as opened_on,
         {{ try_read(json_text('payload', 'updated_at'), 'timestamp') }} as updated_at,
         content_hash,
         segment,

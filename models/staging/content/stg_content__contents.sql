@@ -3,6 +3,7 @@
 with records as (
     select
         payload,
+        unreadable_fields,
         content_hash,
         segment,
         received_at,
@@ -19,7 +20,8 @@ typed as (
         {{ json_text('payload', 'region') }} as region,
         coalesce({{ try_read(json_text('payload', 'is_deleted'), 'boolean') }}, false)
             as is_deleted,
-        {{ try_read(json_text('payload', 'valid_until'), 'timestamp') }} as valid_until,
+        {{ try_read(json_text('payload', 'valid_until', is_checked=true), 'timestamp') }}
+            as valid_until,
         {{ try_read(json_text('payload', 'updated_at'), 'timestamp') }} as updated_at,
         content_hash,
         segment,

@@ -29,7 +29,7 @@ typed as (
             as numeric(18, 4)
         ) as unit_price_usd,
         {{ try_read(json_text('payload', 'is_promoted'), 'boolean') }} as is_promoted,
-        {{ try_read(json_text('payload', 'expires_on'), 'date') }} as expires_on,
+        {{ try_read(json_text('payload', 'expires_on', is_checked=true), 'date') }} as expires_on,
         {{ try_read(json_text('payload', 'occurred_at'), 'timestamp') }} as occurred_at,
         content_hash,
         segment,

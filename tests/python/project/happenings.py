@@ -14,6 +14,7 @@ ZONES = {
     "fridge-west": "Pacific/Pago_Pago",
     "kiosk": "Asia/Kolkata",
     "kiosk-late": "America/New_York",
+    "kiosk-west": "Pacific/Pago_Pago",
 }
 ITEMS = ["salad", "soup", "cake", "unlisted"]
 REGIONS = ["north", "south"]
@@ -93,7 +94,7 @@ class Happenings:
                 "item_id": item,
                 "item_name": item,
                 "category": "meals",
-                "tags": ["warm"] if item == "soup" else [],
+                "tags": self.random.choice([["warm"], [], "warm", None]),
                 "price_usd": self.random.randrange(3, 9),
                 "unit_cost_usd": self.random.randrange(1, 3),
                 "disposal_cost_usd": self.random.choice([None, 0.25]),
@@ -118,6 +119,7 @@ class Happenings:
                     "region": "south" if "kiosk" in location else "north",
                     "route_id": None if version else "route-1",
                     "population": self.random.randrange(10, 90),
+                    "restock_weekdays": self.random.choice([["mon", "thu"], "mon,thu", None]),
                     "time_zone": time_zone,
                     "updated_at": instant(FIRST_DAY - timedelta(days=9 - version)),
                 }
@@ -156,6 +158,7 @@ class Happenings:
                 "item_id": self.random.choice(ITEMS),
                 "kind": kind,
                 "quantity": self.random.randrange(1, 5),
+                "expires_on": self.random.choice([None, "2024-03-20", "9999-12-31"]),
                 "basket_id": f"b{self.random.randrange(40)}" if sells else None,
                 "customer_id": f"c{self.random.randrange(5)}" if sells else None,
                 "unit_price_usd": self.random.choice([None, 4.5]),
@@ -177,7 +180,9 @@ class Happenings:
                 "order_id": f"order-{number // 2}",
                 "line_number": number % 2 + 1,
                 "ordered_at": instant(ordered_at),
-                "location_id": self.random.choice(["kiosk", "kiosk-late", "nowhere", "corner"]),
+                "location_id": self.random.choice(
+                    ["kiosk", "kiosk-late", "kiosk-west", "nowhere", "corner"]
+                ),
                 "item_id": self.random.choice(ITEMS),
                 "quantity": self.random.randrange(1, 4),
                 "unit_price_usd": self.random.choice([None, 5]),

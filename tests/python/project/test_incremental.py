@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from dbt_client import Dbt
+from dbt_client import WITHOUT_TESTS, Dbt
 from happenings import Files, Happenings
 
 from larder.settings import PROJECT_ROOT, Settings
@@ -26,7 +26,6 @@ HELD_WHERE = {
     "int_stock__item_periods": "is_known",
     "int_stock__location_scopes": "is_current",
 }
-WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # Scores are history: what was said once stays, and a full refresh leaves it.
 SCORES = "path:python_models"
 NOT_AGAIN = ("path:models/staging", SCORES)
@@ -36,7 +35,8 @@ REMEMBER = "+config.materialized:incremental"
 SEED_CHANGES = """
     update seeds.opening_hours set opens_minute = 480 where location_kind = 'fridge';
     delete from seeds.opening_hours where location_kind = 'kiosk';
-    delete from seeds.time_zones where time_zone in ('Pacific/Kiritimati', 'Asia/Kolkata');
+    delete from seeds.time_zones
+    where time_zone in ('Pacific/Kiritimati', 'Asia/Kolkata', 'Pacific/Pago_Pago');
     update seeds.age_groups set minimum_age = 50 where age_group = '45-59';
     update seeds.age_groups set maximum_age = 49 where age_group = '30-44';
     update seeds.postcode_regions set region = 'south' where postcode_prefix = '606';
