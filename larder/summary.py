@@ -27,8 +27,14 @@ class Section:
     note: str = ""
 
 
+# A place's newest day that has closed; in the west it may be one behind. Who has sent nothing for
+# longer is left to the alerts.
+NEWEST = """
+    where as_of_date >= (select max(as_of_date) from marts.ml_waste_probabilities) - 1
+    qualify as_of_date = max(as_of_date) over (partition by location_id)
+"""
 # What is at risk within the longest horizon that is scored for the pair.
-RISKS = """
+RISKS = f"""
 select
     dim_locations.location_name,
     dim_items.item_name,
@@ -39,9 +45,9 @@ select
 from (
     select *
     from marts.ml_waste_probabilities
-    where as_of_date = (select max(as_of_date) from marts.ml_waste_probabilities)
-    qualify row_number() over (
-        partition by location_id, item_id order by horizon_days desc
+    {NEWEST}
+    and row_number() over (
+        partition by location_id, item_id, as_of_date order by horizon_days desc
     ) = 1
 ) as risks
 inner join marts.dim_locations using (location_id)
@@ -51,7 +57,7 @@ order by risks.waste_probability desc, risks.expected_wasted_units desc, locatio
 limit $limit
 """
 
-ORDERS = """
+ORDERS = f"""
 select
     dim_locations.location_name,
     strftime(plan.order_date, '%a %d %b') as delivery,
@@ -59,14 +65,18 @@ select
     sum(plan.planned_units) as units,
     sum(plan.plan_cost_usd) as expected_cost_usd,
     sum(plan.cost_against_previous_policy_usd) as against_previous_usd
-from marts.rpt_order_plan as plan
+from (select * from marts.rpt_order_plan {NEWEST}) as plan
 inner join marts.dim_locations using (location_id)
-where plan.as_of_date = (select max(as_of_date) from marts.rpt_order_plan)
 group by all
 order by units desc, location_name
 """
 
-LAST_WEEK = """
+# Up to the newest day that has closed everywhere.
+LAST_WEEK = f"""
+with closed as (
+    select min(as_of_date) as closed_on
+    from (select location_id, as_of_date from marts.ml_waste_probabilities {NEWEST})
+)
 select
     sum(wasted_units) as wasted_units,
     sum(waste_cost_usd) as waste_cost_usd,
@@ -80,10 +90,8 @@ from marts.rpt_waste_and_availability
 where
     scope = 'network'
     and period = 'day'
-    and period_start > (
-        select max(as_of_date) from marts.ml_waste_probabilities
-    ) - 7
-    and period_start <= (select max(as_of_date) from marts.ml_waste_probabilities)
+    and period_start > (select closed_on from closed) - 7
+    and period_start <= (select closed_on from closed)
 """
 
 SCORES = """
