@@ -21,6 +21,7 @@ from larder.lock import LockHolder, run_lock
 from larder.reporting import (
     SHOWN_OF_DEAD_LETTERS,
     Reporter,
+    print_arrivals,
     print_audit,
     print_build,
     print_dead_letters,
@@ -52,7 +53,7 @@ def main() -> None:
         sys.exit(FAILED)
     except LarderError as error:
         messages.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
-        sys.exit(FAILED)
+        sys.exit(error.exit_code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,8 +80,8 @@ def _locked(settings: Settings, command: str) -> AbstractContextManager[None]:
 def _require_duckdb(settings: Settings) -> None:
     if settings.target == "prod":
         raise SettingsError(
-            "LARDER_TARGET is prod, but loading into Snowflake and publishing there are not built "
-            "yet; its SQL is only checked. Unset LARDER_TARGET to work on DuckDB."
+            "LARDER_TARGET is prod, but Snowflake cannot be loaded, built and published yet; its "
+            "SQL is only checked. Unset LARDER_TARGET to work on DuckDB."
         )
 
 
@@ -132,15 +133,21 @@ def load_command(settings: Settings) -> int:
 @click.pass_obj
 def run(settings: Settings) -> int:
     """Load, audit, build, test and publish; then say what a manager wants to know."""
+    from larder.pipeline import RunReport
     from larder.pipeline import run as run_pipeline
     from larder.summary import print_summary, summarise
 
     _require_duckdb(settings)
-    with _locked(settings, "larder run"), Reporter(messages) as reporter:
-        report = run_pipeline(settings, _now, reporter.start)
+    report = RunReport()
+    try:
+        with _locked(settings, "larder run"), Reporter(messages) as reporter:
+            run_pipeline(settings, _now, reporter.start, report)
+    except LarderError:
+        print_arrivals(output, report)
+        raise
     print_summary(output, summarise(settings))
     print_run(output, settings, report)
-    return FAILED if report.audit.is_held else DONE
+    return FAILED if report.audit and report.audit.is_held else DONE
 
 
 @larder.command("audit")
@@ -153,6 +160,8 @@ def audit_command(settings: Settings, show_held: bool, pattern: str | None, reas
     from loaders.audit import audit, list_held, release
 
     if pattern is not None:
+        if not reason.strip():
+            raise click.UsageError("--release needs a --reason: whoever reads it later will ask.")
         released = release(settings, pattern, reason, _now)
         output.print(f"{len(released)} segments released; the next build takes them.")
         return DONE
@@ -172,6 +181,7 @@ def build_command(settings: Settings, full_refresh: bool) -> int:
     """Build and test every model over what the audits accepted."""
     from larder.build import build
 
+    _require_duckdb(settings)
     with _locked(settings, "larder build"), Reporter(messages) as reporter:
         result = build(
             settings,

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 
 class LarderError(Exception):
-    """Report a condition that the user can mend; printed without a traceback, exit code 1."""
+    """Report a condition that the user can mend; printed without a traceback."""
+
+    exit_code = 1
 
 
 class SettingsError(LarderError):
     """A setting is missing or cannot be used."""
+
+    exit_code = 2
 
 
 class KeyMismatchError(LarderError):

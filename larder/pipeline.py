@@ -29,34 +29,38 @@ StartStep = Callable[[str], Progress]
 
 @dataclass
 class RunReport:
-    """Say what a run did; a null step was skipped, and `skipped` says why."""
+    """Say what a run did; a null step was skipped, or not reached, and `skipped` says why."""
 
-    load: LoadSummary
-    audit: AuditSummary
+    load: LoadSummary | None = None
+    audit: AuditSummary | None = None
     compaction: CompactionSummary | None = None
     build: BuildResult | None = None
     publication: Publication | None = None
     skipped: list[str] = field(default_factory=list)
 
 
-def run(settings: Settings, now: Callable[[], datetime], start_step: StartStep) -> RunReport:
-    """Run the main job once; the caller holds the lock.
+def run(
+    settings: Settings, now: Callable[[], datetime], start_step: StartStep, report: RunReport
+) -> None:
+    """Run the main job once and fill in the report step by step; the caller holds the lock.
 
     `start_step` is called with the name of each step and returns what to report its progress to.
 
     Raises:
-        LarderError: what stopped the job; readers keep the last published generation.
+        LarderError: what stopped the job; readers keep the last published generation, and the
+            report says how far it came.
     """
-    loaded = load(settings, now, start_step("load"))
-    audited = audit(settings, now, start_step("audit"))
-    report = RunReport(loaded, audited)
-    if not loaded.files:
+    report.load = load(settings, now, start_step("load"))
+    report.audit = audit(settings, now, start_step("audit"))
+    if not report.load.files:
         report.skipped.append(
-            f"load: nothing new in the landing zone ({loaded.skipped} files are loaded already)"
+            "load: nothing new in the landing zone "
+            f"({report.load.skipped} files are loaded already)"
         )
     state = fingerprint(settings, find_segments(settings.raw_folder))
     generation = published_generation(settings)
     if generation is not None and _read_state(settings) == {generation: state}:
+        _write_docs_if_old(settings, start_step)
         newest = list_generations(settings)[0]
         report.skipped.append(
             f"build, test and publish: generation {generation} holds everything that is accepted"
@@ -64,17 +68,20 @@ def run(settings: Settings, now: Callable[[], datetime], start_step: StartStep) 
             else f"build, test and publish: readers were taken back from {newest} to {generation}, "
             "and nothing has changed since"
         )
-        return report
+        return
     # before the build, which then reads fewer files; never on its own, for it is nothing new
     report.compaction = compact(settings, now)
     state = fingerprint(settings, find_segments(settings.raw_folder))
     report.build = build(settings, only_audited=True, progress=start_step("build and test"))
     report.publication = publish(settings, now())
     _write_state(settings, {report.publication.generation: state})
+    _write_docs_if_old(settings, start_step)
+
+
+def _write_docs_if_old(settings: Settings, start_step: StartStep) -> None:
     if not has_docs(settings):
         start_step("documentation")
         write_docs(settings)
-    return report
 
 
 def roll_back(settings: Settings) -> Publication:

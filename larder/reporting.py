@@ -136,15 +136,23 @@ def print_build(console: Console, result: BuildResult) -> None:
 def print_run(console: Console, settings: Settings, report: RunReport) -> None:
     """Print what a run did and skipped, and where the results are."""
     console.print()
-    if report.load.files or report.load.waiting:
-        print_load(console, report.load)
-    print_audit(console, report.audit)
+    print_arrivals(console, report)
     for skipped in report.skipped:
         console.print(f"skipped {skipped}", highlight=False, soft_wrap=True)
     if report.build:
         print_build(console, report.build)
     console.print(f"published database  {settings.published_database}", soft_wrap=True)
     console.print(f"documentation       {docs_page(settings)}", soft_wrap=True)
+
+
+def print_arrivals(console: Console, report: RunReport) -> None:
+    """Print what a run found of what arrived, also where its build then failed."""
+    if report.load and (report.load.files or report.load.waiting):
+        print_load(console, report.load)
+    if report.audit:
+        print_audit(console, report.audit)
+        if report.audit.held:
+            print_held(console, report.audit.held)
 
 
 def print_audit(console: Console, summary: AuditSummary) -> None:

@@ -43,7 +43,8 @@ class AuditSummary:
     """Say what an audit did.
 
     `records` and `accepted` (segments) are of this audit, `held` is all that is kept out now;
-    `failures` and `warnings` are sentences for a data owner; `skipped` says why nothing was done;
+    `failures` and `warnings` are sentences for a data owner, the warnings those of the last audit
+    that looked at anything; `skipped` says why nothing was done;
     `pages` is the first page of the Data Docs, null before the first audit.
     """
 
@@ -119,7 +120,11 @@ class _Audit:
         new = [name for name in self._names if name not in latest]
         held = self._verdicts.held()
         pages = pages_index(self._settings)
-        skipped = AuditSummary(held=tuple(held), pages=pages if pages.exists() else None)
+        skipped = AuditSummary(
+            held=tuple(held),
+            warnings=self._verdicts.warnings,
+            pages=pages if pages.exists() else None,
+        )
         if not new and not held:
             return replace(skipped, skipped="nothing new since the last audit")
         if not new and self._verdicts.fingerprint == self._fingerprint():
@@ -290,7 +295,7 @@ class _Audit:
             for segment in findings.judged
         ]
         self._verdicts.latest |= {verdict.segment: verdict for verdict in verdicts}
-        self._verdicts.write(verdicts, self._fingerprint(), findings.volumes)
+        self._verdicts.write(verdicts, self._fingerprint(), findings.volumes, findings.warnings)
         return [verdict.segment for verdict in verdicts if verdict.verdict == "accepted"]
 
     def _fingerprint(self) -> str:

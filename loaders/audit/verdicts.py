@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from larder.settings import Settings
 from loaders.segments import commit, find_segments
 
 FINGERPRINT_KEY = b"larder_fingerprint"
+WARNINGS_KEY = b"larder_warnings"
 # A build reads all of them, so they are merged before they are many.
 MOST_FILES = 250
 
@@ -72,6 +74,7 @@ class Verdicts:
         self._audit = settings.audit_folder
         self.latest: dict[str, Verdict] = {}
         self.fingerprint: str | None = None
+        self.warnings: tuple[str, ...] = ()
         files = self._files("verdicts")
         decided = []
         if files:
@@ -83,8 +86,11 @@ class Verdicts:
                 ).fetchall()
             decided = [Verdict(*row) for row in rows]
         for path in files:
-            found = (pq.read_metadata(path).metadata or {}).get(FINGERPRINT_KEY)
+            metadata = pq.read_metadata(path).metadata or {}
+            found = metadata.get(FINGERPRINT_KEY)
             self.fingerprint = found.decode() if found else self.fingerprint
+            told = metadata.get(WARNINGS_KEY)
+            self.warnings = tuple(json.loads(told)) if told else self.warnings
         decided.sort(key=lambda verdict: verdict.decided_at)
         self.latest = {verdict.segment: verdict for verdict in decided}
         self._first: dict[tuple[str, str], datetime] = {}
@@ -116,9 +122,16 @@ class Verdicts:
         return now
 
     def write(
-        self, verdicts: Sequence[Verdict], fingerprint: str | None, volumes: Iterable[VolumeRow]
+        self,
+        verdicts: Sequence[Verdict],
+        fingerprint: str | None,
+        volumes: Iterable[VolumeRow],
+        warnings: Sequence[str] | None = None,
     ) -> None:
-        """Write the verdicts of one audit or release; the rename is the commit."""
+        """Write the verdicts of one audit or release; the rename is the commit.
+
+        The warnings of an audit stay until the next one; null says nothing about them.
+        """
         if len(self._files("verdicts")) >= MOST_FILES:
             self._merge()
         instant = max(verdict.decided_at for verdict in verdicts)
@@ -128,8 +141,9 @@ class Verdicts:
         if rows:
             # first: a verdict without its volumes would leave a hole in the history
             self._commit("volumes", name, pa.Table.from_pylist(rows, VOLUME_SCHEMA))
-        metadata = {FINGERPRINT_KEY: fingerprint.encode()} if fingerprint else {}
-        schema = VERDICT_SCHEMA.with_metadata(metadata)
+        if warnings is not None:
+            self.warnings = tuple(warnings)
+        schema = VERDICT_SCHEMA.with_metadata(self._metadata(fingerprint))
         table = pa.Table.from_pylist([asdict(verdict) for verdict in verdicts], schema)
         self._commit("verdicts", name, table)
         for verdict in verdicts:
@@ -140,6 +154,10 @@ class Verdicts:
     def volume_files(self) -> list[str]:
         """Return the files with the records a day of every audited segment."""
         return [str(path) for path in self._files("volumes")]
+
+    def _metadata(self, fingerprint: str | None) -> dict[bytes, bytes]:
+        told = {WARNINGS_KEY: json.dumps(self.warnings).encode()}
+        return told | ({FINGERPRINT_KEY: fingerprint.encode()} if fingerprint else {})
 
     def _files(self, kind: str) -> list[Path]:
         return sorted((self._audit / kind).glob("*.parquet"))
@@ -158,8 +176,8 @@ class Verdicts:
                 continue
             tables = [pq.read_table(path) for path in files]
             schema = tables[-1].schema
-            if kind == "verdicts" and self.fingerprint:
-                schema = schema.with_metadata({FINGERPRINT_KEY: self.fingerprint.encode()})
+            if kind == "verdicts":
+                schema = schema.with_metadata(self._metadata(self.fingerprint))
             table = pa.concat_tables(
                 [table.replace_schema_metadata(schema.metadata) for table in tables]
             )

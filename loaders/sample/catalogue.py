@@ -49,6 +49,12 @@ class SampleError(LarderError):
     """The sample network cannot be written as asked."""
 
 
+class SampleOptionError(SampleError):
+    """An option is out of range."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True)
 class SampleOptions:
     """Say which sample network to write; the same options give the same bytes."""
@@ -70,7 +76,7 @@ class SampleOptions:
         )
         for name, value, least, most in ranges:
             if not least <= value <= most:
-                raise SampleError(
+                raise SampleOptionError(
                     f"The sample network cannot be made with {name} = {value}: it must lie between "
                     f"{least:g} and {most:g}. Choose another --{name} and run again."
                 )

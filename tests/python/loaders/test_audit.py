@@ -273,6 +273,9 @@ def test_broken_warnings_travel_in_the_summary(settings: Settings, tmp_path: Pat
             "the newest occurred_at is 14 hours old (at most 3 hours)",
         )
     )
+    again = audit(settings, clock, thresholds=thresholds(tmp_path, *lines))
+    assert again.skipped
+    assert again.warnings == summary.warnings
 
 
 @pytest.mark.usefixtures("without_pages")
