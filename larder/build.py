@@ -15,7 +15,7 @@ from pathlib import Path
 from larder.errors import BuildError
 from larder.progress import Progress
 from larder.settings import PROJECT_ROOT, Settings
-from larder.warehouse import require_build
+from larder.warehouse import open_build, require_build
 
 # What the build is made of, besides the accepted segments.
 PROJECT_PARTS = (
@@ -67,13 +67,15 @@ def build(
 ) -> BuildResult:
     """Build and test every model over the accepted segments.
 
-    `only_audited` leaves out what no audit has looked at yet; else it is taken as accepted.
+    `only_audited` leaves out what no audit has looked at yet; else it is taken as accepted. What
+    was built so and is held since is taken out again, which takes a full refresh.
 
     Raises:
         BuildError: a model or an error-severity test failed; names each.
     """
     mark = settings.home / MARK
     mark.unlink(missing_ok=True)
+    full_refresh = full_refresh or _holds_what_is_held(settings)
     arguments = ["build", *(["--full-refresh"] if full_refresh else [])]
     run_dbt(settings, arguments, progress, LARDER_UNAUDITED="wait" if only_audited else "accept")
     results = json.loads(
@@ -86,6 +88,22 @@ def build(
         seconds=results["elapsed_time"],
         warnings=tuple(_failures(results, ("warn",))),
     )
+
+
+def _holds_what_is_held(settings: Settings) -> bool:
+    from loaders.audit import list_held  # 0.6 s, which no other command shall pay
+
+    held = [segment.segment for segment in list_held(settings)]
+    if not held or not settings.build_database.exists():
+        return False
+    with open_build(settings) as connection:
+        listed = "select * from information_schema.tables where table_schema = 'raw' and table_name"
+        if not connection.execute(f"{listed} = 'segments'").fetchall():
+            return False
+        found = connection.execute(
+            "select count(*) from raw.segments where segment in (select unnest(?))", [held]
+        ).fetchall()
+    return bool(found[0][0])
 
 
 def require_tested_build(settings: Settings) -> None:

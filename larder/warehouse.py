@@ -31,19 +31,16 @@ def open_memory(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def open_build(
-    settings: Settings, *, read_only: bool = True
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the database that dbt builds; its time zone is UTC.
+def open_build(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the database that dbt builds, to read it; its time zone is UTC.
 
     Raises:
-        WarehouseError: nothing has been built yet (only when `read_only`).
-        WarehouseBusyError: another process writes it, or, for writing, reads it.
+        WarehouseError: nothing has been built yet.
+        WarehouseBusyError: another process writes it.
     """
-    if read_only:
-        require_build(settings)
+    require_build(settings)
     with _busy_is_our_error(settings.build_database):
-        connection = _open(settings.build_database, settings, "build", read_only=read_only)
+        connection = _open(settings.build_database, settings, "build", read_only=True)
     with connection:
         yield connection
 

@@ -7,7 +7,12 @@
     {{ found_segments_sql(home) }}
     {{ compacted_segments_sql(home) }}
     delete from raw.segments
-    where segment not in (select segment from segments_found);
+    where
+        segment not in (select segment from segments_found)
+        {%- if flags.FULL_REFRESH %}
+        -- built before an audit has looked at it; what is in incremental models can only stay
+        or segment in (select segment from verdicts_found where verdict = 'held')
+        {%- endif %};
     -- the home may have moved, or be named from another folder
     update raw.segments as known
     set path = segments_found.path

@@ -56,7 +56,7 @@ def test_a_build_must_be_there_to_be_read(settings: Settings) -> None:
     ):
         pass
     assert not settings.build_database.exists()
-    with warehouse.open_build(settings, read_only=False) as connection:
+    with duckdb.connect(str(settings.build_database)) as connection:
         connection.execute("create table numbers as select 1 as number")
     with warehouse.open_build(settings) as connection:
         assert connection.execute("from numbers").fetchall() == [(1,)]
