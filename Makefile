@@ -55,7 +55,7 @@ bench: $(INSTALLED) ## Measure speed and memory beside named peers
 docs: $(INSTALLED) ## Write the dbt docs site as one file
 	@$(BIN)/larder docs
 
-lock: ## Compile requirements.lock from requirements.in
+lock: $(INSTALLED) ## Compile requirements.lock from requirements.in
 	$(BIN)/uv pip compile --universal --python-version 3.11 --override overrides.txt \
 	    --no-emit-index-url --upgrade requirements.in -o requirements.lock
 

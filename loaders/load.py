@@ -31,7 +31,11 @@ FILES_AT_ONCE = 2
 
 @dataclass
 class EntityLoad:
-    """Say what a load did for one entity."""
+    """Say what a load did for one entity.
+
+    `duplicates` are records that a file holds more than once; a record that comes again in another
+    file is taken as a copy, which no model counts twice.
+    """
 
     files: int = 0
     waiting: int = 0

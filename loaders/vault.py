@@ -217,12 +217,6 @@ class Vault:
         """Return a name for a content that may hold persons."""
         return content_name(self._key, content)
 
-    def is_erased(self, person_id: str, domain: Domain) -> bool:
-        """Tell whether the person was erased from the domain."""
-        hashed = person_hash(self._key, person_id)
-        with self._lock:
-            return bool(self._select("tombstones", "null", domain, [hashed]))
-
 
 def open_vault(settings: Settings) -> Vault:
     """Open the vault; the first time, make it and its key.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -30,7 +30,3 @@ class Erasure:
     def is_proven(self) -> bool:
         """Whether nothing of the person was found any more."""
         return not self.traces
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain values for JSON."""
-        return {**asdict(self), "is_proven": self.is_proven}

@@ -34,7 +34,7 @@ def score(
     items: pd.DataFrame,
     now: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Score every pair on its as-of date, from 1 day ahead to the item's shelf life."""
+    """Score every pair on its as-of date, from 1 day ahead to the shelf life (at most 30)."""
     history = panel.read_panel(days, pairs)
     if history.size == 0:
         return frames.empty(SCHEMA)

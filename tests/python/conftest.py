@@ -6,15 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from dbt_client import Dbt
+from dbt_client import WITHOUT_TESTS, Dbt
 from warehouse_homes import NOW, settings_of
 
 from larder.serving.publish import publish
 from larder.settings import Settings
 from loaders.load import load
 from loaders.sample.network import SampleOptions, write_sample_network
-
-WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from larder.settings import PROJECT_ROOT
 
+WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
+
 
 @dataclass(frozen=True)
 class DbtResult:

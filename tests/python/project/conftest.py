@@ -25,7 +25,6 @@ PROJECT_PARTS = (
     "tests",
     "profiles",
     "larder",
-    ".dbtignore",
 )
 
 
