@@ -47,7 +47,7 @@ types: $(INSTALLED) ## Check the types
 	$(BIN)/mypy
 
 unit: $(INSTALLED) ## Run the tests, dbt's among them
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(INSTALLED) ## Measure speed and memory beside named peers
 	$(BIN)/python -m benchmarks
