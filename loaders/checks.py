@@ -71,12 +71,12 @@ def typed(field: Field, text: str) -> str:
     json = f"json({text})::varchar"  # without insignificant blanks
     match field.type:
         case "timestamp":
-            # Some sources write dates with en dashes. Text without an offset is UTC, which the
-            # connection's time zone sees to; a plain cast to timestamp would drop an offset.
-            value = f"try_cast(replace({text}, chr({EN_DASH}), '-') as timestamptz)::timestamp"
+            # Text without an offset is UTC, which the connection's time zone sees to. A cast to
+            # timestamp would drop an offset, and one from timestamptz asks for the zone's rules.
+            value = f"make_timestamp(epoch_us(try_cast({_plain_dashes(text)} as timestamptz)))"
             return f"case when year({value}) between {FIRST_YEAR} and {LAST_YEAR} then {value} end"
         case "date":
-            value = f"try_cast(replace({text}, chr({EN_DASH}), '-') as date)"
+            value = f"try_cast({_plain_dashes(text)} as date)"
             return f"case when year({value}) between {FIRST_YEAR} and {LAST_YEAR} then {value} end"
         case "number":
             return f"try_cast({text} as decimal(18, 6))"
@@ -91,6 +91,11 @@ def typed(field: Field, text: str) -> str:
             return f"case when json_valid({text}) and {text}[1] in ('[', '{{') then {json} end"
         case "text":
             return text
+
+
+def _plain_dashes(text: str) -> str:
+    """Give a date's text with hyphens where some sources write en dashes."""
+    return f"replace({text}, chr({EN_DASH}), '-')"
 
 
 def _failed_checks(field: Field) -> list[tuple[str, str, str]]:
@@ -183,8 +188,9 @@ def _content_hash(entity: Entity) -> str:
         text = f"{quoted(field.name)}::varchar"
         if field.person:  # nothing may be derived from the id of who was erased
             text = f"case when {field.person}_token is not null then {text} end"
-        values.append(text if field.required else f"coalesce({text}, chr(30))")
-    return f"md5(concat_ws(chr(31), {', '.join(values)}))"
+        values.append(text)
+    # An absent value leaves nothing between its separators; no field's text is empty.
+    return f"md5(concat({', chr(31), '.join(values)}))"
 
 
 def _natural_key(entity: Entity) -> str:

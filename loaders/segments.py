@@ -39,9 +39,10 @@ METADATA_KEY = b"larder"
 PARTS_KEY = b"larder_parts"
 COMPACTED_PREFIX = "compacted-"
 # Written as fast as it gets: nearly every payload, key and hash is a value of its own, so large
-# dictionaries only cost time.
+# dictionaries only cost time, and smaller row groups ask the system for less fresh memory.
 PARQUET_OPTIONS = (
-    "format parquet, parquet_version v2, compression snappy, dictionary_size_limit 1000"
+    "format parquet, parquet_version v2, compression snappy, dictionary_size_limit 1000, "
+    "row_group_size 40960"
 )
 EMPTY_FILE = UnreadableFileError("empty_file", "the file has no bytes")
 SEGMENT_SCHEMA = pa.schema(
