@@ -11,7 +11,10 @@ bounds as (
         {% if var('change_date', none) -%}
         cast('{{ var("change_date") }}' as date) as change_date,
         {% else -%}
-        max(period_start) - 28 as change_date,
+        greatest(
+            max(period_start) - 28,
+            min(period_start) + cast(floor((max(period_start) - min(period_start)) / 2) as integer)
+        ) as change_date,
         {% endif -%}
         max(period_start) as open_date
     from waste_and_availability

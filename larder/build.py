@@ -7,30 +7,21 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
+from larder.build_state import (
+    fingerprint,
+    forget_tested,
+    holds_any,
+    mark_tested,
+    project_files,
+)
 from larder.errors import BuildError
 from larder.progress import Progress
 from larder.settings import PROJECT_ROOT, Settings
-from larder.warehouse import open_build, require_build
 
-# What the build is made of, besides the accepted segments.
-PROJECT_PARTS = (
-    "dbt_project.yml",
-    "models",
-    "macros",
-    "seeds",
-    "snapshots",
-    "python_models",
-    "tests/dbt",
-    "larder/learning",
-    "docs",
-)
-# Says which state of the build has passed all tests.
-MARK = "tested"
 KEPT_LINES = 40
 FINISHED = ("LogModelResult", "LogTestResult", "LogSeedResult", "LogSnapshotResult")
 
@@ -40,7 +31,6 @@ class Failure:
     """Name a model or test that failed, and say what dbt said of it."""
 
     name: str
-    status: str
     message: str
 
 
@@ -60,6 +50,7 @@ def target_folder(settings: Settings, command: str) -> Path:
 
 def build(
     settings: Settings,
+    held: Collection[str] = (),
     *,
     only_audited: bool = False,
     full_refresh: bool = False,
@@ -67,22 +58,29 @@ def build(
 ) -> BuildResult:
     """Build and test every model over the accepted segments.
 
-    `only_audited` leaves out what no audit has looked at yet; else it is taken as accepted. What
-    was built so and is held since is taken out again, which takes a full refresh.
+    `only_audited` leaves out what no audit has looked at yet; else it is taken as accepted. `held`
+    are the segments that the audits keep out now: what was built before and is held since is taken
+    out again, which takes a full refresh.
 
     Raises:
         BuildError: a model or an error-severity test failed; names each.
     """
-    mark = settings.home / MARK
-    mark.unlink(missing_ok=True)
-    full_refresh = full_refresh or _holds_what_is_held(settings)
+    made_from = fingerprint(settings)
+    full_refresh = full_refresh or holds_any(settings, held)
     arguments = ["build", *(["--full-refresh"] if full_refresh else [])]
-    run_dbt(settings, arguments, progress, LARDER_UNAUDITED="wait" if only_audited else "accept")
+    forget_tested(settings)
+    try:
+        run_dbt(
+            settings, arguments, progress, LARDER_UNAUDITED="wait" if only_audited else "accept"
+        )
+    except BuildError as error:
+        raise BuildError(
+            f"{error}\nNothing was published, readers keep the last good generation."
+        ) from None
+    mark_tested(settings, made_from)
     results = json.loads(
         (target_folder(settings, "build") / "run_results.json").read_text(encoding="utf-8")
     )
-    if settings.build_database.exists():
-        mark.write_text(_stamp(settings), encoding="utf-8")
     return BuildResult(
         nodes=len(results["results"]),
         seconds=results["elapsed_time"],
@@ -90,48 +88,11 @@ def build(
     )
 
 
-def _holds_what_is_held(settings: Settings) -> bool:
-    from loaders.audit import list_held  # 0.6 s, which no other command shall pay
-
-    held = [segment.segment for segment in list_held(settings)]
-    if not held or not settings.build_database.exists():
-        return False
-    with open_build(settings) as connection:
-        listed = "select * from information_schema.tables where table_schema = 'raw' and table_name"
-        if not connection.execute(f"{listed} = 'segments'").fetchall():
-            return False
-        found = connection.execute(
-            "select count(*) from raw.segments where segment in (select unnest(?))", [held]
-        ).fetchall()
-    return bool(found[0][0])
-
-
-def require_tested_build(settings: Settings) -> None:
-    """Make sure that the build is as `build` left it when every test had passed.
-
-    Raises:
-        BuildError: it failed, was killed, or somebody has written into it since.
-    """
-    require_build(settings)
-    mark = settings.home / MARK
-    if not mark.exists() or mark.read_text(encoding="utf-8") != _stamp(settings):
-        raise BuildError(
-            f"{settings.build_database} has not passed its tests as it is now: the last build "
-            "failed or was killed, or something else has written into it. Run `larder build` and "
-            "publish again; readers keep what is published."
-        )
-
-
-def docs_page(settings: Settings) -> Path:
-    """Return where the documentation is, or would be."""
-    return settings.home / "docs" / "index.html"
-
-
 def has_docs(settings: Settings) -> bool:
     """Tell whether the documentation is there and not older than the project."""
-    page = docs_page(settings)
+    page = settings.docs_page
     return page.exists() and all(
-        file.stat().st_mtime <= page.stat().st_mtime for file in _project_files()
+        file.stat().st_mtime <= page.stat().st_mtime for file in project_files()
     )
 
 
@@ -142,7 +103,7 @@ def write_docs(settings: Settings) -> Path:
         BuildError: dbt could not make it.
     """
     run_dbt(settings, ["docs", "generate", "--static"], None)
-    page = docs_page(settings)
+    page = settings.docs_page
     page.parent.mkdir(parents=True, exist_ok=True)
     made = target_folder(settings, "docs") / "static_index.html"
     made.replace(page)
@@ -190,35 +151,6 @@ def run_dbt(
         raise BuildError(_explain(target, last_lines, settings))
 
 
-def fingerprint(settings: Settings, segments: Iterator[Path]) -> str:
-    """Return what a build depends on as one hash: segments, verdicts, project, as-of moment."""
-    digest = sha256()
-    for segment in sorted(segments):
-        # An erasure rewrites a segment under its name.
-        status = segment.stat()
-        digest.update(f"{segment.name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    for verdict in sorted((settings.audit_folder / "verdicts").glob("*.parquet")):
-        digest.update(f"{verdict.name}\n".encode())
-    for file in _project_files():
-        digest.update(f"{file.relative_to(PROJECT_ROOT)}\n".encode())
-        digest.update(file.read_bytes())
-    digest.update(f"{settings.as_of}\n{settings.target}".encode())
-    return digest.hexdigest()
-
-
-def _project_files() -> Iterator[Path]:
-    for part in PROJECT_PARTS:
-        path = PROJECT_ROOT / part
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.suffix in (".sql", ".yml", ".csv", ".py", ".md"):
-                yield file
-
-
-def _stamp(settings: Settings) -> str:
-    status = settings.build_database.stat()
-    return f"{status.st_size} {status.st_mtime_ns}"
-
-
 def _follow(line: str, last_lines: deque[str], progress: Progress | None) -> None:
     try:
         event = json.loads(line)
@@ -246,7 +178,7 @@ def _explain(target: Path, last_lines: deque[str], settings: Settings) -> str:
     ]
     return "\n".join(
         [
-            "dbt reported a failure; nothing was published, readers keep the last good generation.",
+            "dbt reported a failure:",
             *shown,
             f"Details are in {settings.logs_folder / 'dbt' / 'dbt.log'}.",
         ]
@@ -259,6 +191,5 @@ def _failures(results: dict[str, object], statuses: tuple[str, ...]) -> Iterator
             message = str(result["message"] or "").strip().splitlines()
             yield Failure(
                 name=result["unique_id"].split(".")[2],
-                status=result["status"],
                 message=" ".join(message[:2]),
             )

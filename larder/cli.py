@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from larder import __version__
-from larder.errors import LarderError, SettingsError
+from larder.errors import LarderError, SettingsError, UsageError
 from larder.lock import LockHolder, run_lock
 from larder.reporting import (
     SHOWN_OF_DEAD_LETTERS,
@@ -33,7 +33,7 @@ from larder.reporting import (
 )
 from larder.settings import Settings, read_settings
 
-DONE, FAILED, WRONG_USE = 0, 1, 2
+DONE, FAILED, WRONG_USE = 0, LarderError.exit_code, UsageError.exit_code
 
 # Without a terminal (a log, a pipe) rich would take 80 columns, too few for a table of reasons.
 PLAIN_WIDTH = 132
@@ -101,7 +101,7 @@ def sample(
     options = SampleOptions(days, locations, items_per_product, seed, scale)
     with Reporter(messages) as reporter:
         made = write_sample_network(
-            settings.landing_folder, settings.home / "truth", options, reporter.start("sample")
+            settings.landing_folder, settings.truth_folder, options, reporter.start("sample")
         )
     if made.was_there:
         output.print(f"The sample network is already in {settings.landing_folder}.")
@@ -109,7 +109,7 @@ def sample(
         output.print(
             f"{made.stock_events:,} stock events from {made.first_date} to {made.last_date} in "
             f"{made.files} files below {settings.landing_folder}; the planted truth is in "
-            f"{settings.home / 'truth'}.",
+            f"{settings.truth_folder}.",
             highlight=False,
             soft_wrap=True,
         )
@@ -160,8 +160,6 @@ def audit_command(settings: Settings, show_held: bool, pattern: str | None, reas
     from loaders.audit import audit, list_held, release
 
     if pattern is not None:
-        if not reason.strip():
-            raise click.UsageError("--release needs a --reason: whoever reads it later will ask.")
         released = release(settings, pattern, reason, _now)
         output.print(f"{len(released)} segments released; the next build takes them.")
         return DONE
@@ -180,11 +178,14 @@ def audit_command(settings: Settings, show_held: bool, pattern: str | None, reas
 def build_command(settings: Settings, full_refresh: bool) -> int:
     """Build and test every model over what the audits accepted."""
     from larder.build import build
+    from loaders.audit import list_held
 
     _require_duckdb(settings)
     with _locked(settings, "larder build"), Reporter(messages) as reporter:
+        held = [segment.segment for segment in list_held(settings)]
         result = build(
             settings,
+            held,
             only_audited=True,
             full_refresh=full_refresh,
             progress=reporter.start("build and test"),
@@ -197,13 +198,11 @@ def build_command(settings: Settings, full_refresh: bool) -> int:
 @click.pass_obj
 def publish_command(settings: Settings) -> int:
     """Copy the marts of the last build into a new generation and point readers to it."""
-    from larder.build import require_tested_build
-    from larder.serving.publish import publish
+    from larder.pipeline import publish_build
 
     _require_duckdb(settings)
     with _locked(settings, "larder publish"):
-        require_tested_build(settings)
-        publication = publish(settings, _now())
+        publication = publish_build(settings, _now)
     output.print(f"Published generation {publication.generation}.", highlight=False)
     return DONE
 
@@ -245,6 +244,7 @@ def docs_command(settings: Settings) -> int:
     """Write the documentation of every table, with lineage, as one static page."""
     from larder.build import write_docs
 
+    _require_duckdb(settings)
     with _locked(settings, "larder docs"):
         page = write_docs(settings)
     output.print(f"The documentation is in {page}", highlight=False, soft_wrap=True)

@@ -12,10 +12,14 @@ class LarderError(Exception):
     exit_code = 1
 
 
-class SettingsError(LarderError):
-    """A setting is missing or cannot be used."""
+class UsageError(LarderError):
+    """A command was given something that it cannot work with."""
 
     exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting is missing or cannot be used."""
 
 
 class KeyMismatchError(LarderError):

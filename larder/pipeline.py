@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from larder.build import BuildResult, build, fingerprint, has_docs, write_docs
+from larder.build import BuildResult, build, has_docs, write_docs
+from larder.build_state import fingerprint, published_from, require_tested_build, say_published
+from larder.errors import BuildError
 from larder.progress import Progress
 from larder.serving.publish import (
     Publication,
@@ -22,7 +23,7 @@ from loaders.audit import AuditSummary, audit
 from loaders.compaction import CompactionSummary, compact
 from loaders.landing import find_files
 from loaders.load import LoadSummary, load
-from loaders.segments import Ledger, find_segments
+from loaders.segments import Ledger
 
 StartStep = Callable[[str], Progress]
 
@@ -35,7 +36,6 @@ class RunReport:
     audit: AuditSummary | None = None
     compaction: CompactionSummary | None = None
     build: BuildResult | None = None
-    publication: Publication | None = None
     skipped: list[str] = field(default_factory=list)
 
 
@@ -57,10 +57,8 @@ def run(
             "load: nothing new in the landing zone "
             f"({report.load.skipped} files are loaded already)"
         )
-    state = fingerprint(settings, find_segments(settings.raw_folder))
     generation = published_generation(settings)
-    if generation is not None and _read_state(settings) == {generation: state}:
-        _write_docs_if_old(settings, start_step)
+    if generation is not None and published_from(settings) == {generation: fingerprint(settings)}:
         newest = list_generations(settings)[0]
         report.skipped.append(
             f"build, test and publish: generation {generation} holds everything that is accepted"
@@ -68,20 +66,31 @@ def run(
             else f"build, test and publish: readers were taken back from {newest} to {generation}, "
             "and nothing has changed since"
         )
-        return
-    # before the build, which then reads fewer files; never on its own, for it is nothing new
-    report.compaction = compact(settings, now)
-    state = fingerprint(settings, find_segments(settings.raw_folder))
-    report.build = build(settings, only_audited=True, progress=start_step("build and test"))
-    report.publication = publish(settings, now())
-    _write_state(settings, {report.publication.generation: state})
-    _write_docs_if_old(settings, start_step)
-
-
-def _write_docs_if_old(settings: Settings, start_step: StartStep) -> None:
+    else:
+        # before the build, which then reads fewer files; never on its own, for it is nothing new
+        report.compaction = compact(settings, now)
+        held = [segment.segment for segment in report.audit.held]
+        step = start_step("build and test")
+        report.build = build(settings, held, only_audited=True, progress=step)
+        publish_build(settings, now)
     if not has_docs(settings):
         start_step("documentation")
-        write_docs(settings)
+        try:
+            write_docs(settings)
+        except BuildError as error:  # readers have their tables all the same
+            report.skipped.append(f"documentation: {error}")
+
+
+def publish_build(settings: Settings, now: Callable[[], datetime]) -> Publication:
+    """Publish the build, if it has passed its tests as it is; the caller holds the lock.
+
+    Raises:
+        BuildError: it failed, was killed, or somebody has written into it since.
+    """
+    made_from = require_tested_build(settings)
+    publication = publish(settings, now())
+    say_published(settings, publication.generation, made_from)
+    return publication
 
 
 def roll_back(settings: Settings) -> Publication:
@@ -90,10 +99,10 @@ def roll_back(settings: Settings) -> Publication:
     Raises:
         WarehouseError: there is no earlier generation, or it is damaged.
     """
-    state = _read_state(settings)
+    made_from = published_from(settings)
     publication = rollback(settings)
-    if isinstance(state, dict) and publication.replaced in state:
-        _write_state(settings, {publication.generation: state[publication.replaced]})
+    if publication.replaced in made_from:
+        say_published(settings, publication.generation, made_from[publication.replaced])
     return publication
 
 
@@ -109,17 +118,3 @@ def landing_state(settings: Settings) -> LandingState:
         newest_at=datetime.fromtimestamp(newest.modified_ns / 1e9, UTC) if newest else None,
         files_not_loaded=sum(not ledger.knows(file) for file in files),
     )
-
-
-def _read_state(settings: Settings) -> object:
-    try:
-        return json.loads((settings.home / "published.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _write_state(settings: Settings, state: dict[str, str]) -> None:
-    path = settings.home / "published.json"
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(json.dumps(state), encoding="utf-8")
-    aside.replace(path)

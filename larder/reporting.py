@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from larder.build import docs_page
 from larder.progress import Progress
 from larder.settings import Settings
 
@@ -139,10 +138,15 @@ def print_run(console: Console, settings: Settings, report: RunReport) -> None:
     print_arrivals(console, report)
     for skipped in report.skipped:
         console.print(f"skipped {skipped}", highlight=False, soft_wrap=True)
+    if report.compaction and report.compaction.segments:
+        console.print(
+            f"{report.compaction.parts:,} small segments became {report.compaction.segments:,}.",
+            highlight=False,
+        )
     if report.build:
         print_build(console, report.build)
     console.print(f"published database  {settings.published_database}", soft_wrap=True)
-    console.print(f"documentation       {docs_page(settings)}", soft_wrap=True)
+    console.print(f"documentation       {settings.docs_page}", soft_wrap=True)
 
 
 def print_arrivals(console: Console, report: RunReport) -> None:

@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         return self.home / "larder.duckdb"
 
     @property
+    def docs_page(self) -> Path:
+        """The page of the documentation."""
+        return self.home / "docs" / "index.html"
+
+    @property
     def logs_folder(self) -> Path:
         """The folder of our own logs."""
         return self.home / "logs"

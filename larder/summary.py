@@ -27,12 +27,20 @@ class Section:
     note: str = ""
 
 
-# A place's newest day that has closed; in the west it may be one behind. Who has sent nothing for
-# longer is left to the alerts.
-NEWEST = """
-    where as_of_date >= (select max(as_of_date) from marts.ml_waste_probabilities) - 1
+def newest_of(mart: str) -> str:
+    """Give the rows of each place's newest day that has closed, as a subquery.
+
+    Places may be two days apart: 26 hours lie between the first time zone and the last. Who has
+    sent nothing for longer is left to the alerts.
+    """
+    return f"""(
+    select *
+    from marts.{mart}
+    where as_of_date >= (select max(as_of_date) from marts.{mart}) - 2
     qualify as_of_date = max(as_of_date) over (partition by location_id)
-"""
+)"""
+
+
 # What is at risk within the longest horizon that is scored for the pair.
 RISKS = f"""
 select
@@ -44,10 +52,9 @@ select
     risks.reasons
 from (
     select *
-    from marts.ml_waste_probabilities
-    {NEWEST}
-    and row_number() over (
-        partition by location_id, item_id, as_of_date order by horizon_days desc
+    from {newest_of("ml_waste_probabilities")}
+    qualify row_number() over (
+        partition by location_id, item_id order by horizon_days desc
     ) = 1
 ) as risks
 inner join marts.dim_locations using (location_id)
@@ -65,7 +72,7 @@ select
     sum(plan.planned_units) as units,
     sum(plan.plan_cost_usd) as expected_cost_usd,
     sum(plan.cost_against_previous_policy_usd) as against_previous_usd
-from (select * from marts.rpt_order_plan {NEWEST}) as plan
+from {newest_of("rpt_order_plan")} as plan
 inner join marts.dim_locations using (location_id)
 group by all
 order by units desc, location_name
@@ -75,7 +82,7 @@ order by units desc, location_name
 LAST_WEEK = f"""
 with closed as (
     select min(as_of_date) as closed_on
-    from (select location_id, as_of_date from marts.ml_waste_probabilities {NEWEST})
+    from {newest_of("ml_waste_probabilities")}
 )
 select
     sum(wasted_units) as wasted_units,

@@ -6,9 +6,10 @@ import os
 import shutil
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
@@ -21,6 +22,8 @@ PUBLISHED_STORAGE_VERSION = "v1.0.0"
 # A generation may be swept between following the link and opening the file, when the reader
 # slept through three publishes: follow the link again.
 OPEN_ATTEMPTS = 5
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -68,18 +71,16 @@ def open_published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         WarehouseError: nothing is published yet, or the published file is not readable.
     """
-    for attempt in range(1, OPEN_ATTEMPTS + 1):
-        file = resolve_published(settings)
-        label = f"published-{file.parent.name}"
+
+    def opened(file: Path) -> duckdb.DuckDBPyConnection:
         try:
-            connection = _open(file, settings, label, read_only=True)
+            return _open(file, settings, f"published-{file.parent.name}", read_only=True)
         except duckdb.IOException as error:
-            if attempt == OPEN_ATTEMPTS or file.exists():
-                raise WarehouseError(
-                    f"{file} cannot be opened: {error}. `larder rollback` goes back one generation."
-                ) from None
-            continue
-        break
+            raise WarehouseError(
+                f"{file} cannot be opened: {error}. `larder rollback` goes back one generation."
+            ) from None
+
+    connection = _follow_published(settings, opened)
     with connection:
         connection.execute("set search_path = 'marts,main'")
         yield connection
@@ -96,23 +97,28 @@ def open_sandbox(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         WarehouseError: nothing is published yet, or the published file is not readable.
     """
-    resolve_published(settings)
     with open_memory(settings) as connection:
-        for attempt in range(1, OPEN_ATTEMPTS + 1):
-            file = resolve_published(settings)
-            try:
-                attach(connection, file, PUBLISHED_CATALOG, read_only=True)
-            except WarehouseError:
-                if attempt == OPEN_ATTEMPTS or file.exists():
-                    raise
-                continue
-            break
+        _follow_published(
+            settings, lambda file: attach(connection, file, PUBLISHED_CATALOG, read_only=True)
+        )
         connection.execute(
             f"set search_path = '{PUBLISHED_CATALOG}.marts,{PUBLISHED_CATALOG}.main'"
         )
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         yield connection
+
+
+def _follow_published(settings: Settings, open_file: Callable[[Path], T]) -> T:
+    """Open the published file; the newest one where it is withdrawn in that moment."""
+    for _ in range(OPEN_ATTEMPTS - 1):
+        file = resolve_published(settings)
+        try:
+            return open_file(file)
+        except WarehouseError:
+            if file.exists():
+                raise
+    return open_file(resolve_published(settings))
 
 
 def resolve_published(settings: Settings) -> Path:

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from larder.errors import AuditError
+from larder.errors import AuditError, UsageError
 from larder.lock import hold
 from larder.settings import Settings
 from loaders.segments import commit, find_segments
@@ -214,11 +214,12 @@ def release(
     for any text.
 
     Raises:
-        AuditError: no reason is given, or nothing held matches; says what is held.
+        UsageError: no reason is given.
+        AuditError: nothing held matches; says what is held.
     """
     if not reason.strip():
-        raise AuditError(
-            "A release needs a reason: whoever reads the verdicts later will ask. "
+        raise UsageError(
+            "A release needs a --reason: whoever reads the verdicts later will ask. "
             "Give one and run again."
         )
     settings.audit_folder.mkdir(parents=True, exist_ok=True)

@@ -183,6 +183,13 @@ def test_a_second_run_says_what_it_skipped(own_home: Path) -> None:
     assert "skipped build, test and publish" in finished.stdout
 
 
+def test_the_next_run_knows_what_was_published_by_hand(own_home: Path) -> None:
+    assert run_larder(own_home, "publish").returncode == DONE
+    finished = run_larder(own_home, "run")
+    assert finished.returncode == DONE, finished.stderr
+    assert "skipped build, test and publish" in finished.stdout
+
+
 def test_a_held_batch_stays_out_until_it_is_released(own_home: Path) -> None:
     unknown = [
         event | {"event_id": f"u{number}", "item_id": "nobody-knows-it"}
@@ -291,7 +298,7 @@ def test_what_has_not_passed_its_tests_is_not_published(own_home: Path, tmp_path
 
 
 def test_snowflake_is_refused_where_it_is_not_built_yet(tmp_path: Path) -> None:
-    for command in ("load", "build", "run", "publish"):
+    for command in ("load", "build", "run", "publish", "docs"):
         refused = run_larder(tmp_path / "warehouse", command, LARDER_TARGET="prod")
         assert refused.returncode == WRONG_USE
         assert "LARDER_TARGET is prod" in refused.stderr

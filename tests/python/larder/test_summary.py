@@ -16,7 +16,7 @@ from larder.summary import _last_week, _orders, _risks
 from loaders.audit import AuditSummary, HeldSegment
 from loaders.load import EntityLoad, LoadSummary
 
-EAST, WEST, SILENT = "2024-05-10", "2024-05-09", "2024-05-07"
+EAST, WEST, SILENT = "2024-05-10", "2024-05-08", "2024-05-07"
 TABLES = f"""
     create schema marts;
     create table marts.dim_locations as
@@ -46,7 +46,7 @@ TABLES = f"""
 
 @pytest.fixture
 def marts() -> Iterator[duckdb.DuckDBPyConnection]:
-    """What is published while it is evening in the east and afternoon in the west."""
+    """What is published while places at the ends of the world are two days apart."""
     with duckdb.connect() as connection:
         for statement in TABLES.split(";")[:-1]:
             connection.execute(statement)
@@ -59,7 +59,7 @@ def test_risks_are_those_of_the_newest_closed_day_of_each_place(
     rows = _risks(marts).rows
     assert sorted((row[0], row[2], row[4]) for row in rows) == [
         ("East", "20 %", "by Sun 12 May"),
-        ("West", "20 %", "by Sat 11 May"),
+        ("West", "20 %", "by Fri 10 May"),
     ]
 
 
@@ -67,7 +67,7 @@ def test_orders_are_those_of_each_places_newest_plan(marts: duckdb.DuckDBPyConne
     section = _orders(marts)
     assert sorted(row[:2] for row in section.rows) == [
         ("East", "Sat 11 May"),
-        ("West", "Fri 10 May"),
+        ("West", "Thu 09 May"),
     ]
     assert "2 places, 10 units" in section.note
 
@@ -76,7 +76,7 @@ def test_the_week_ends_where_the_day_has_ended_everywhere(
     marts: duckdb.DuckDBPyConnection,
 ) -> None:
     section = _last_week(marts)
-    assert section.title == "What the week from 03 May to 09 May 2024 cost"
+    assert section.title == "What the week from 02 May to 08 May 2024 cost"
     assert section.rows[0] == ("sold", "70", "140.00")
 
 

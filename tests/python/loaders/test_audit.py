@@ -14,7 +14,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from larder.errors import AuditError
+from larder.errors import AuditError, UsageError
 from larder.settings import Settings
 from larder.warehouse import open_memory
 from loaders.audit import AuditSummary, audit, expectations, list_held, measures, release, verdicts
@@ -352,7 +352,7 @@ def test_a_person_releases_with_a_reason(settings: Settings, tmp_path: Path) -> 
     (held,) = audit(settings, clock, thresholds=seed).held
     assert (held.entity, held.batch) == (STOCK, "20260610T120000")
     assert held.held_since == NOW.replace(tzinfo=None)
-    with pytest.raises(AuditError, match="needs a reason"):
+    with pytest.raises(UsageError, match="needs a --reason"):
         release(settings, held.segment, " ", clock)
     with pytest.raises(AuditError, match=r"Held are the batches 20260610T120000 \(fridge/stock"):
         release(settings, "orders/*", "because", clock)

@@ -57,12 +57,12 @@ def test_what_is_held_after_it_was_built_is_taken_out(
     held = Verdict(segment, "held", verdicts.instant(NOW), "wrong", "batch")
     verdicts.write([held], None, ())
     with pytest.raises(BuildError):
-        build.build(settings)
+        build.build(settings, [segment])
     assert asked.pop() == ["build", "--full-refresh"]
 
     result = dbt.run(settings.home, "run", *SELECTED, "--full-refresh")
     assert result.success, (result.message, result.problems)
     assert wasted(settings) == 0
     with pytest.raises(BuildError):
-        build.build(settings)
+        build.build(settings, [segment])
     assert asked.pop() == ["build"]

@@ -1,0 +1,132 @@
+"""What a build is made from, which build has passed its tests, and which one readers have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import duckdb
+
+from larder.errors import BuildError
+from larder.settings import PROJECT_ROOT, Settings
+from larder.warehouse import open_build, require_build
+from loaders.segments import find_segments
+
+# What the build is made of, besides the accepted segments.
+PROJECT_PARTS = (
+    "dbt_project.yml",
+    "models",
+    "macros",
+    "seeds",
+    "snapshots",
+    "python_models",
+    "tests/dbt",
+    "larder/learning",
+    "docs",
+)
+
+
+def project_files() -> Iterator[Path]:
+    """Find the files of the project that a build is made from."""
+    for part in PROJECT_PARTS:
+        path = PROJECT_ROOT / part
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.suffix in (".sql", ".yml", ".csv", ".py", ".md"):
+                yield file
+
+
+def fingerprint(settings: Settings) -> str:
+    """Return what a build depends on as one hash: segments, verdicts, project, as-of moment."""
+    digest = sha256()
+    for segment in sorted(find_segments(settings.raw_folder)):
+        # An erasure rewrites a segment under its name.
+        status = segment.stat()
+        digest.update(f"{segment.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    for verdict in sorted((settings.audit_folder / "verdicts").glob("*.parquet")):
+        digest.update(f"{verdict.name}\n".encode())
+    for file in project_files():
+        digest.update(f"{file.relative_to(PROJECT_ROOT)}\n".encode())
+        digest.update(file.read_bytes())
+    digest.update(f"{settings.as_of}\n{settings.target}".encode())
+    return digest.hexdigest()
+
+
+def forget_tested(settings: Settings) -> None:
+    """Take back that the build has passed its tests, before something changes it."""
+    _tested(settings).unlink(missing_ok=True)
+
+
+def mark_tested(settings: Settings, made_from: str) -> None:
+    """Keep that the build as it is now has passed every test, and what it was made from."""
+    _write(_tested(settings), {"build": _stamp(settings), "made_from": made_from})
+
+
+def require_tested_build(settings: Settings) -> str:
+    """Return the fingerprint of what the build was made from, if it has passed its tests.
+
+    Raises:
+        BuildError: it failed, was killed, or somebody has written into it since.
+    """
+    require_build(settings)
+    tested = _read(_tested(settings))
+    if tested.get("build") != _stamp(settings):
+        raise BuildError(
+            f"{settings.build_database} has not passed its tests as it is now: the last build "
+            "failed or was killed, or something else has written into it. Run `larder build` and "
+            "publish again; readers keep what is published."
+        )
+    return tested["made_from"]
+
+
+def holds_any(settings: Settings, segments: Collection[str]) -> bool:
+    """Tell whether the build was made from any of these segments."""
+    if not segments or not settings.build_database.exists():
+        return False
+    with open_build(settings) as connection:
+        try:
+            found = connection.execute(
+                "select count(*) from raw.segments where segment in (select unnest(?))",
+                [list(segments)],
+            ).fetchall()
+        except duckdb.CatalogException:  # killed before its first table
+            return False
+    return bool(found[0][0])
+
+
+def published_from(settings: Settings) -> dict[str, str]:
+    """Return the generation that readers were given, with what it was made from; or nothing."""
+    return _read(_published(settings))
+
+
+def say_published(settings: Settings, generation: str, made_from: str) -> None:
+    """Keep which generation readers were given, and what it was made from."""
+    _write(_published(settings), {generation: made_from})
+
+
+def _tested(settings: Settings) -> Path:
+    return settings.home / "tested.json"
+
+
+def _published(settings: Settings) -> Path:
+    return settings.home / "published.json"
+
+
+def _stamp(settings: Settings) -> str:
+    status = settings.build_database.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        content: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content
+
+
+def _write(path: Path, content: dict[str, str]) -> None:
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(json.dumps(content), encoding="utf-8")
+    aside.replace(path)
