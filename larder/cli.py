@@ -253,7 +253,7 @@ def docs_command(settings: Settings) -> int:
 
 @larder.command()
 @click.argument("sql", required=False)
-@click.option("--analysis", help="A saved question; `--analysis list` names them.")
+@click.option("--analysis", help="A saved question; `--analysis list` shows them.")
 @click.option("--format", "shown_as", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.pass_obj
 def query(settings: Settings, sql: str | None, analysis: str | None, shown_as: str) -> int:
@@ -263,8 +263,8 @@ def query(settings: Settings, sql: str | None, analysis: str | None, shown_as: s
     if (sql is None) == (analysis is None):
         raise click.UsageError("Give either a query in quotes or --analysis NAME.")
     if analysis == "list":
-        for name in sorted(reading.list_analyses()):
-            click.echo(name)
+        for name, file in sorted(reading.list_analyses().items()):
+            click.echo(f"{name:32} {reading.question_of(file)}")
         return DONE
     text = sql if analysis is None else reading.saved_analysis(settings, analysis)
     assert text is not None
@@ -351,7 +351,7 @@ def dead_letters_command(
             [getattr(letter, name) for name in SHOWN_OF_DEAD_LETTERS] for letter in letters
         )
     else:
-        print_dead_letters(output, letters)
+        print_dead_letters(output, letters, is_choice=bool(entity or reason))
     return DONE
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from larder.errors import WarehouseBusyError
+from larder.errors import SettingsError, WarehouseBusyError
 from larder.settings import Settings
 
 POLL_SECONDS = 0.1
@@ -64,10 +64,17 @@ def run_lock(
     once when waiting starts and again whenever somebody else took over.
 
     Raises:
+        SettingsError: the home folder cannot be made.
         WarehouseBusyError: the lock was not free within `lock_wait_seconds`; says who holds it.
     """
     path = lock_path(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"LARDER_HOME: {settings.home} cannot be made ({error.strerror}). Name a folder that "
+            "this user may write and run again."
+        ) from None
     with hold(path, command, settings.lock_wait_seconds, on_wait, now=now, pause=pause):
         yield
 
@@ -81,7 +88,7 @@ def current_holder(settings: Settings) -> LockHolder | None:
     """Return who is running now, or null when nobody is. Never waits."""
     try:
         descriptor = os.open(lock_path(settings), os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -186,8 +186,11 @@ def print_held(console: Console, held: Sequence[HeldSegment]) -> None:
     console.print("To accept one all the same: larder audit --release BATCH --reason WHY.")
 
 
-def print_dead_letters(console: Console, letters: Iterable[DeadLetter]) -> None:
-    """Print dead letters without their originals, which may hold persons."""
+def print_dead_letters(console: Console, letters: Iterable[DeadLetter], *, is_choice: bool) -> None:
+    """Print dead letters without their originals, which may hold persons.
+
+    `is_choice` says that there may be others, of another entity or reason.
+    """
     table = Table(box=None)
     for column in ("entity", "file", "line", "reason", "detail"):
         table.add_column(column, overflow="fold", justify="right" if column == "line" else "left")
@@ -199,7 +202,12 @@ def print_dead_letters(console: Console, letters: Iterable[DeadLetter]) -> None:
             letter.reason,
             letter.detail,
         )
-    console.print(table if table.row_count else "There are no dead letters.")
+    if table.row_count:
+        console.print(table)
+    elif is_choice:
+        console.print("No dead letter is of this entity and reason; without them you see all.")
+    else:
+        console.print("There are no dead letters.")
 
 
 def print_erasure(console: Console, erasure: Erasure) -> None:
@@ -238,6 +246,9 @@ def print_status(console: Console, status: Status) -> None:
     else:
         table.add_row("published", "nothing yet; `larder run` does it")
     table.add_row("to go back to", ", ".join(status.earlier_generations) or "none")
+    if status.withdrawn_generations:
+        withdrawn = ", ".join(status.withdrawn_generations)
+        table.add_row("taken back", f"{withdrawn}; `larder publish` publishes the build again")
     table.add_row("running", str(status.running) if status.running else "nobody")
     if status.landing:
         table.add_row("newest file", status.landing.newest_file or "none")

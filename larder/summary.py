@@ -250,5 +250,8 @@ def _rejections(connection: duckdb.DuckDBPyConnection) -> Section:
         "What could not be taken as it came",
         ("entity", "reason", "records"),
         [(entity, reason, int(records)) for entity, reason, records in rows],
-        "Each with its place and original: larder dead-letters." if rows else "",
+        "Rejected records, each with its place and original: larder dead-letters. An optional "
+        "field that is unreadable is null, its record is taken."
+        if rows
+        else "",
     )

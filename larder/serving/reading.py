@@ -126,6 +126,12 @@ def list_analyses(project: Path = PROJECT_ROOT) -> dict[str, Path]:
     return {file.stem: file for file in sorted((project / "analyses").rglob("*.sql"))}
 
 
+def question_of(analysis: Path) -> str:
+    """Return the question that a saved analysis answers: its first line."""
+    with analysis.open(encoding="utf-8") as file:
+        return file.readline().removeprefix("--").strip()
+
+
 def as_csv(result: QueryResult) -> str:
     """Write a result as CSV with a header; null is empty, lists and structs are JSON text."""
     text = io.StringIO()

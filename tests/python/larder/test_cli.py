@@ -254,6 +254,16 @@ def test_mistakes_are_sentences(
     assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_a_home_that_cannot_be_a_folder_is_a_sentence(tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").touch()
+    finished = run_larder(tmp_path / "file", command)
+    assert "Traceback" not in finished.stderr
+    if command == "run":
+        assert finished.returncode == WRONG_USE
+        assert "LARDER_HOME" in finished.stderr
+
+
 def test_a_bad_setting_is_named_without_its_value(tmp_path: Path) -> None:
     for name, value in (("LARDER_AS_OF", "the day before"), ("LARDER_MEMORY_LIMIT", "a lot")):
         finished = run_larder(tmp_path / "warehouse", "status", **{name: value})
