@@ -270,7 +270,9 @@ def query(settings: Settings, sql: str | None, analysis: str | None, shown_as: s
     assert text is not None
     if shown_as == "table":
         result = reading.run_query(settings, text, limit=reading.SHOWN_ROWS)
-        output.print(reading.as_table(result))
+        table = reading.as_table(result)
+        is_wide = output.measure(table).maximum > output.width
+        output.print(reading.as_records(result) if is_wide else table)
     else:
         result = reading.run_query(settings, text)
         render: Callable[[reading.QueryResult], str] = (

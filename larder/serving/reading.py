@@ -153,15 +153,32 @@ def as_json(result: QueryResult) -> str:
 def as_table(result: QueryResult) -> Table:
     """Lay a result out for a terminal, at most `SHOWN_ROWS` rows; the caption says what is cut."""
     shown = result.rows[:SHOWN_ROWS]
-    is_cut = result.is_cut or len(result.rows) > len(shown)
-    more = f" of more than {len(shown):,}; --format csv gives all" if is_cut else ""
-    table = Table(caption=f"{len(shown):,} row{'' if len(shown) == 1 else 's'}{more}")
+    table = Table(caption=_caption(result))
     for index, column in enumerate(result.columns):
         is_number = any(isinstance(row[index], int | float | Decimal) for row in shown)
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in shown:
         table.add_row(*(_shown_value(value) for value in row))
     return table
+
+
+def as_records(result: QueryResult) -> Table:
+    """Lay the same rows out one column a line, for results that are wider than the terminal."""
+    table = Table(caption=_caption(result), show_header=False)
+    table.add_column(style="dim", overflow="fold")
+    table.add_column(overflow="fold")
+    for row in result.rows[:SHOWN_ROWS]:
+        for column, value in zip(result.columns, row, strict=True):
+            table.add_row(column, _shown_value(value))
+        table.add_section()
+    return table
+
+
+def _caption(result: QueryResult) -> str:
+    shown = min(len(result.rows), SHOWN_ROWS)
+    is_cut = result.is_cut or len(result.rows) > shown
+    more = f" of more than {shown:,}; --format csv gives all" if is_cut else ""
+    return f"{shown:,} row{'' if shown == 1 else 's'}{more}"
 
 
 def export_table(

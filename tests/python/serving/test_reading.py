@@ -20,6 +20,7 @@ from larder.serving.reading import (
     QueryResult,
     as_csv,
     as_json,
+    as_records,
     as_table,
     export_table,
     list_analyses,
@@ -166,6 +167,17 @@ def test_a_long_table_says_that_it_is_cut() -> None:
     table = as_table(QueryResult(("number",), [(number,) for number in range(SHOWN_ROWS + 1)]))
     assert table.row_count == SHOWN_ROWS
     assert "--format csv gives all" in str(table.caption)
+
+
+def test_a_wide_result_is_laid_out_one_column_a_line() -> None:
+    names = tuple(f"column_{number}" for number in range(30))
+    console = Console(width=60, file=io.StringIO())
+    console.print(as_records(QueryResult(names, [tuple(range(30)), tuple(range(30, 60))])))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert [shown.count(name) for name in names[3:]] == [2] * 27
+    assert "59" in shown
+    assert "2 rows" in shown
 
 
 @pytest.fixture
