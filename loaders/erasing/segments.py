@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -105,16 +105,17 @@ def rewrite_segment(
     return dict(rehashed)
 
 
-def standing_origins(origins: Sequence[Origin], landing: Path) -> list[Origin]:
+def standing_origins(origins: Sequence[Origin], landed: Mapping[str, Path]) -> list[Origin]:
     """Return the origins whose content is still in the landing zone, one for each landing file.
 
-    Of a file that is gone or has changed only the name is left, so that whatever comes under it is
-    taken for changed.
+    `landed` has the path of each landing file by its name, which escapes what is not UTF-8. Of a
+    file that is gone or has changed only the name is left, so that whatever comes under it is taken
+    for changed.
     """
     standing = []
     for name in dict.fromkeys(origin.source_file for origin in origins):
-        path = landing / name
-        content = sha256_of(path) if path.is_file() else None
+        path = landed.get(name)
+        content = sha256_of(path) if path is not None and path.is_file() else None
         standing.append(
             next(
                 (

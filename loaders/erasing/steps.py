@@ -111,12 +111,13 @@ def _erase_from_entity(
     that the guess is right. Should that content be delivered again, it is a changed file.
     Returns the new content hash of each record that stays, by the one that it had.
     """
-    landing = settings.landing_folder
+    landing_files = list(find_files(settings.landing_folder))
+    landed = {file.relative: file.path for file in landing_files}
     clean = Cleaner(entity, person)
     aside = make_aside(settings.raw_folder)
     try:
         rewritten: dict[str, tuple[LandingFile, Path, Origin]] = {}
-        for number, file in enumerate(find_files(landing)):
+        for number, file in enumerate(landing_files):
             if file.entity != entity or file.file_format is None:
                 continue
             target = aside / f"landing-{number}"
@@ -140,7 +141,7 @@ def _erase_from_entity(
             if affected or names:
                 others = [origin for origin in origins if origin.source_file not in names]
                 known = [
-                    *standing_origins(others, landing),
+                    *standing_origins(others, landed),
                     *(origin for origin in origins if origin.source_file in names),
                     *(rewritten[name][2] for name in names),
                 ]
@@ -157,7 +158,7 @@ def _erase_from_entity(
             origins = read_origins(segment)
             # also what a killed erasure has left
             if len({origin.source_file for origin in origins}) < len(origins):
-                known = standing_origins(origins, landing)
+                known = standing_origins(origins, landed)
                 rewrite_segment(connection, entity, segment, [], known, aside)
     finally:
         remove_aside(aside)

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
@@ -384,6 +385,17 @@ def test_a_file_with_the_longest_of_names_is_rewritten(home: Home) -> None:
     report = erase(home.settings, GONE, now)
     assert (report.landing_files, report.traces) == (1, [])
     assert GONE.encode() not in path.read_bytes()
+
+
+def test_a_file_whose_name_is_not_utf_8_is_not_loaded_again(home: Home) -> None:
+    name = os.fsdecode(b"fridge/stock_events/b\xe4ckerei.ndjson")
+    home.land(name, line(event(1, customer_id=GONE)) + line(event(2)))
+    report = erase(home.settings, GONE, now)
+    assert (report.landing_files, report.segments, report.traces) == (1, 1, [])
+
+    assert home.load().files == 0
+    assert home.keys() == ["e1", "e2"]
+    assert home.rejections() == []
 
 
 def test_the_same_id_in_another_domain_is_somebody_else(home: Home) -> None:
