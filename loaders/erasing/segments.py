@@ -9,9 +9,10 @@ import duckdb
 import pyarrow as pa
 
 from larder.warehouse import literal
-from loaders.checks import segment_sql
+from loaders.checks import segment_sql, typed_fields_sql
 from loaders.entities import Entity
 from loaders.erasing.cleaner import Cleaner
+from loaders.erasing.person import Person
 from loaders.landing import sha256_of
 from loaders.segments import Origin, commit, copy_options, read_parts
 
@@ -28,9 +29,7 @@ Affected = list[tuple[int, str | None]]
 
 def find_affected(connection: duckdb.DuckDBPyConnection, segment: Path, clean: Cleaner) -> Affected:
     """Return the records of a segment that the person is in."""
-    tokens = ", ".join(literal(token) for token in clean.person.tokens) or "null"
-    columns = [f"{domain}_token" for domain in clean.person.ids]
-    is_theirs = " or ".join(f"{column} in ({tokens})" for column in columns)
+    is_theirs = _is_theirs(clean.person)
     rows = connection.execute(
         f"select file_row_number, payload, {is_theirs} is true "
         f"from {_rows_of(segment)} where {is_theirs} or rejection_reason is not null"
@@ -42,6 +41,44 @@ def find_affected(connection: duckdb.DuckDBPyConnection, segment: Path, clean: C
             if text != payload:
                 affected.append((row, text if is_good else None))
     return affected
+
+
+def find_contested(
+    connection: duckdb.DuckDBPyConnection,
+    entity: Entity,
+    segments: Sequence[Path],
+    person: Person,
+) -> set[str]:
+    """Return the content hashes of the person's records of which there are other contents.
+
+    Those of a thing have the same `updated_at`: without the person another one may hold, or two may
+    be the same.
+    """
+    if not segments:
+        return set()
+    version = "updated_at" if entity.is_thing else "null"
+    return {
+        content_hash
+        for (content_hash,) in connection.execute(
+            f"""
+            with records as (
+                select * from read_parquet($segments, hive_partitioning = false)
+                where rejection_reason is null and payload is not null
+            ),
+            candidates as (
+                select payload as line, natural_key as record_key, content_hash as record_hash
+                from records
+                where natural_key in (select natural_key from records where {_is_theirs(person)})
+            ),
+            versions as ({typed_fields_sql(entity, "candidates")})
+            select record_hash
+            from versions
+            window copies as (partition by record_key, {version})
+            qualify min(record_hash) over copies <> max(record_hash) over copies
+            """,
+            {"segments": [str(segment) for segment in segments]},
+        ).fetchall()
+    }
 
 
 def rewrite_segment(
@@ -127,6 +164,11 @@ def standing_origins(origins: Sequence[Origin], landed: Mapping[str, Path]) -> l
             )
         )
     return standing
+
+
+def _is_theirs(person: Person) -> str:
+    tokens = ", ".join(literal(token) for token in person.tokens) or "null"
+    return " or ".join(f"{domain}_token in ({tokens})" for domain in person.ids)
 
 
 def _rows_of(segment: Path) -> str:

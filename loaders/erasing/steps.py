@@ -30,7 +30,12 @@ from loaders.erasing.person import Person, find_person
 from loaders.erasing.proof import prove
 from loaders.erasing.report import Erasure
 from loaders.erasing.search import contains
-from loaders.erasing.segments import find_affected, rewrite_segment, standing_origins
+from loaders.erasing.segments import (
+    find_affected,
+    find_contested,
+    rewrite_segment,
+    standing_origins,
+)
 from loaders.erasing.truth_files import erase_from_truth
 from loaders.landing import LandingFile, find_files, sha256_of
 from loaders.load import create_functions, entity_lock, load
@@ -109,7 +114,8 @@ def _erase_from_entity(
     A segment then knows both contents of its file: whatever is killed, neither is loaded again.
     In the end it forgets the earlier one: its hash would tell whoever guesses the person's record
     that the guess is right. Should that content be delivered again, it is a changed file.
-    Returns the new content hash of each record that stays, by the one that it had.
+    Returns the new content hash of each record that stays and is not contested, by the one that it
+    had.
     """
     landing_files = list(find_files(settings.landing_folder))
     landed = {file.relative: file.path for file in landing_files}
@@ -134,6 +140,7 @@ def _erase_from_entity(
                 rewritten[file.relative] = file, target, origin
         rehashed: dict[str, str] = {}
         segments = list(find_segments(settings.raw_folder, entity.path))
+        contested = find_contested(connection, entity, segments, person)
         for segment in segments:
             origins = read_origins(segment)
             affected = find_affected(connection, segment, clean)
@@ -164,4 +171,4 @@ def _erase_from_entity(
         remove_aside(aside)
     report.records_removed += clean.removed
     report.records_kept_without_person += clean.kept
-    return rehashed
+    return {old: new for old, new in rehashed.items() if old not in contested}
