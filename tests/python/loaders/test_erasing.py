@@ -138,6 +138,9 @@ def token(home: Home) -> str:
     with open_vault(home.settings) as vault:
         (token,) = vault.known_tokens(GONE, ["commerce"])
     build(home, token)
+    truth = home.settings.truth_folder / "tastes.parquet"
+    truth.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"customer_id": [GONE, STAYS]}), truth)
     return token
 
 
@@ -422,13 +425,19 @@ def die_at(patch: pytest.MonkeyPatch, places: tuple[str, ...], moment: int) -> N
 
 COMMITS = tuple(f"loaders.erasing.{module}.commit" for module in ("segments", "steps", "databases"))
 DATABASE = ("loaders.erasing.steps.erase_from_database",)
+TRUTH = ("loaders.erasing.truth_files.commit",)
 PROOF = ("loaders.erasing.steps.prove",)
 
 
 @pytest.mark.parametrize(
     ("places", "moment"),
     # the customers' four segments, their four landing files, those segments again, and so on
-    [*((COMMITS, moment) for moment in (2, 4, 6, 9, 11, 14)), (DATABASE, 2), (PROOF, 1)],
+    [
+        *((COMMITS, moment) for moment in (2, 4, 6, 9, 11, 14)),
+        (DATABASE, 2),
+        (TRUTH, 1),
+        (PROOF, 1),
+    ],
 )
 def test_an_erasure_that_was_killed_can_be_run_again(
     home: Home,
