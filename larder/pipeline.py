@@ -21,8 +21,8 @@ from larder.settings import Settings
 from loaders.audit import AuditSummary, audit
 from loaders.compaction import CompactionSummary, compact
 from loaders.landing import find_files
+from loaders.ledger import Ledger, find_segments
 from loaders.load import LoadSummary, load
-from loaders.segments import Ledger, find_segments
 
 StartStep = Callable[[str], Progress]
 

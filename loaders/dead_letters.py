@@ -16,9 +16,11 @@ import duckdb
 from larder.errors import LandingError
 from larder.settings import Settings
 from larder.warehouse import literal, open_memory
+from loaders.asides import commit
 from loaders.checks import MAX_LINE_BYTES, typed_fields_sql
 from loaders.entities import Entity, read_entities
-from loaders.segments import UNKNOWN, commit, find_segments
+from loaders.ledger import find_segments
+from loaders.segments import UNKNOWN
 from loaders.vault import open_vault
 
 BATCH_ROWS = 1_000

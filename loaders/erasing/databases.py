@@ -12,9 +12,9 @@ import pyarrow as pa
 from larder.build import ask_for_full_refresh
 from larder.settings import Settings
 from larder.warehouse import PUBLISHED_STORAGE_VERSION, attach, literal, open_memory, quoted
+from loaders.asides import commit
 from loaders.erasing.person import Person
 from loaders.erasing.report import Erasure
-from loaders.segments import commit
 
 EVENT_COLUMNS = frozenset(
     {

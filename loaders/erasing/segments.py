@@ -9,12 +9,14 @@ import duckdb
 import pyarrow as pa
 
 from larder.warehouse import literal
+from loaders.asides import commit
 from loaders.checks import segment_sql, typed_fields_sql
 from loaders.entities import Entity
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.person import Person
 from loaders.landing import sha256_of
-from loaders.segments import Origin, commit, copy_options, read_parts
+from loaders.ledger import Origin, read_parts
+from loaders.segments import copy_options
 
 BATCH_ROWS = 10_000
 # The loader leaves the number out where it is the row's place in the file.

@@ -22,6 +22,7 @@ from larder.errors import LandingError
 from larder.lock import run_lock
 from larder.settings import Settings
 from larder.warehouse import open_memory
+from loaders.asides import commit, make_aside, remove_aside, sweep_asides
 from loaders.entities import Entity, read_entities
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.databases import erase_from_database, find_databases
@@ -38,18 +39,9 @@ from loaders.erasing.segments import (
 )
 from loaders.erasing.truth_files import erase_from_truth
 from loaders.landing import LandingFile, find_files, sha256_of
+from loaders.ledger import Ledger, Origin, find_segments, read_origins
 from loaders.load import create_functions, entity_lock, load
 from loaders.readers import UnreadableFileError
-from loaders.segments import (
-    Ledger,
-    Origin,
-    commit,
-    find_segments,
-    make_aside,
-    read_origins,
-    remove_aside,
-    sweep_asides,
-)
 from loaders.vault import open_vault
 
 
