@@ -31,8 +31,6 @@ PROJECT_PARTS = (
 )
 # Says which state of the build has passed all tests.
 MARK = "tested"
-# Lies in the home until a build has computed every table anew.
-REFRESH = "refresh"
 KEPT_LINES = 40
 FINISHED = ("LogModelResult", "LogTestResult", "LogSeedResult", "LogSnapshotResult")
 
@@ -71,19 +69,18 @@ def build(
 
     `only_audited` leaves out what no audit has looked at yet; else it is taken as accepted. What
     was built so and is held since is taken out again, which takes a full refresh; so does what
-    `ask_for_full_refresh` was called for.
+    `settings.refresh_file` asks for.
 
     Raises:
         BuildError: a model or an error-severity test failed; names each.
     """
     mark = settings.home / MARK
     mark.unlink(missing_ok=True)
-    refresh = settings.home / REFRESH
-    full_refresh = full_refresh or refresh.exists() or _holds_what_is_held(settings)
+    full_refresh = full_refresh or settings.refresh_file.exists() or _holds_what_is_held(settings)
     arguments = ["build", *(["--full-refresh"] if full_refresh else [])]
     run_dbt(settings, arguments, progress, LARDER_UNAUDITED="wait" if only_audited else "accept")
     if full_refresh:
-        refresh.unlink(missing_ok=True)
+        settings.refresh_file.unlink(missing_ok=True)
     results = json.loads(
         (target_folder(settings, "build") / "run_results.json").read_text(encoding="utf-8")
     )
@@ -94,11 +91,6 @@ def build(
         seconds=results["elapsed_time"],
         warnings=tuple(_failures(results, ("warn",))),
     )
-
-
-def ask_for_full_refresh(settings: Settings) -> None:
-    """Make the next build compute every table anew: one that succeeds; until then each tries."""
-    (settings.home / REFRESH).touch()
 
 
 def _holds_what_is_held(settings: Settings) -> bool:

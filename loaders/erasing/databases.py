@@ -9,7 +9,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from larder.build import ask_for_full_refresh
 from larder.settings import Settings
 from larder.warehouse import PUBLISHED_STORAGE_VERSION, attach, literal, open_memory, quoted
 from loaders.asides import commit
@@ -84,7 +83,7 @@ def erase_from_database(
             rows = connection.execute(statement).fetchall()
             report.table_rows += len(rows)
             if not settled.issuperset(content_hash for (content_hash,) in rows):
-                ask_for_full_refresh(settings)
+                settings.refresh_file.touch()
         report.tables += len(tables)
         attach(connection, beside[1], "rewritten", read_only=False, storage_version=version)
         connection.execute("copy from database cleaned to rewritten")

@@ -7,7 +7,7 @@ import pytest
 from erased_people import GONE, STAYS, die_at, order
 from landing_zone import Home, event, line, now
 
-from larder.build import REFRESH, ask_for_full_refresh, build, target_folder
+from larder.build import build, target_folder
 from larder.errors import BuildError
 from larder.settings import Settings
 from loaders.erasing import erase
@@ -70,7 +70,7 @@ def test_a_contested_record_asks_the_next_build_for_a_full_refresh(
 
     erase(home.settings, GONE, now)
 
-    assert (home.settings.home / REFRESH).exists() == is_asked
+    assert home.settings.refresh_file.exists() == is_asked
     assert before.isdisjoint(content_hash for *_, content_hash in built_records(home))
 
 
@@ -84,11 +84,11 @@ def test_an_erasure_that_has_forgotten_hashes_asks_for_a_full_refresh(
         die_at(patch, ("loaders.erasing.steps.erase_from_database",), 1)
         with pytest.raises(KeyboardInterrupt):
             erase(home.settings, GONE, now)
-    assert not (home.settings.home / REFRESH).exists()
+    assert not home.settings.refresh_file.exists()
 
     erase(home.settings, GONE, now)
 
-    assert (home.settings.home / REFRESH).exists()
+    assert home.settings.refresh_file.exists()
 
 
 def test_builds_refresh_everything_until_one_succeeds(
@@ -105,7 +105,7 @@ def test_builds_refresh_everything_until_one_succeeds(
         (target / "run_results.json").write_text('{"results": [], "elapsed_time": 0}')
 
     monkeypatch.setattr("larder.build.run_dbt", run)
-    ask_for_full_refresh(home.settings)
+    home.settings.refresh_file.touch()
     with pytest.raises(BuildError):
         build(home.settings)
     build(home.settings)
