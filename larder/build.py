@@ -60,13 +60,13 @@ def build(
 
     `only_audited` leaves out what no audit has looked at yet; else it is taken as accepted. `held`
     are the segments that the audits keep out now: what was built before and is held since is taken
-    out again, which takes a full refresh.
+    out again, which takes a full refresh; so does what `settings.refresh_file` asks for.
 
     Raises:
         BuildError: a model or an error-severity test failed; names each.
     """
     made_from = fingerprint(settings)
-    full_refresh = full_refresh or holds_any(settings, held)
+    full_refresh = full_refresh or settings.refresh_file.exists() or holds_any(settings, held)
     arguments = ["build", *(["--full-refresh"] if full_refresh else [])]
     forget_tested(settings)
     try:
@@ -77,6 +77,8 @@ def build(
         raise BuildError(
             f"{error}\nNothing was published, readers keep the last good generation."
         ) from None
+    if full_refresh:
+        settings.refresh_file.unlink(missing_ok=True)
     mark_tested(settings, made_from)
     results = json.loads(
         (target_folder(settings, "build") / "run_results.json").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import duckdb
 from larder.errors import BuildError
 from larder.settings import PROJECT_ROOT, Settings
 from larder.warehouse import open_build, require_build
-from loaders.segments import find_segments
+from loaders.ledger import find_segments
 
 # What the build is made of, besides the accepted segments.
 PROJECT_PARTS = (

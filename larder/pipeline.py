@@ -22,8 +22,8 @@ from larder.settings import Settings
 from loaders.audit import AuditSummary, audit
 from loaders.compaction import CompactionSummary, compact
 from loaders.landing import find_files
+from loaders.ledger import Ledger
 from loaders.load import LoadSummary, load
-from loaders.segments import Ledger
 
 StartStep = Callable[[str], Progress]
 
@@ -58,7 +58,11 @@ def run(
             f"({report.load.skipped} files are loaded already)"
         )
     generation = published_generation(settings)
-    if generation is not None and published_from(settings) == {generation: fingerprint(settings)}:
+    if (
+        generation is not None
+        and published_from(settings) == {generation: fingerprint(settings)}
+        and not settings.refresh_file.exists()
+    ):
         newest = list_generations(settings)[0]
         report.skipped.append(
             f"build, test and publish: generation {generation} holds everything that is accepted"

@@ -85,6 +85,11 @@ class Settings(BaseSettings):
         return self.home / "build.duckdb"
 
     @property
+    def refresh_file(self) -> Path:
+        """The empty file that asks for full refreshes until a build has succeeded with one."""
+        return self.home / "refresh"
+
+    @property
     def generations_folder(self) -> Path:
         """The folder of the published generations."""
         return self.home / "generations"

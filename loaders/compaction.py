@@ -20,19 +20,12 @@ import duckdb
 from larder.lock import hold
 from larder.settings import Settings
 from larder.warehouse import literal, open_memory
+from loaders.asides import commit, make_aside, remove_aside
 from loaders.audit.measures import read_history
 from loaders.audit.verdicts import ACCEPTED, Verdict, Verdicts, audit_lock
+from loaders.ledger import find_segments, read_origins, read_parts
 from loaders.load import entity_lock
-from loaders.segments import (
-    COMPACTED_PREFIX,
-    commit,
-    copy_options,
-    find_segments,
-    make_aside,
-    read_origins,
-    read_parts,
-    remove_aside,
-)
+from loaders.segments import COMPACTED_PREFIX, copy_options
 
 # Hours that are over for so long get no more segments, whatever is late.
 LEAST_AGE = timedelta(hours=24)

@@ -16,9 +16,11 @@ import duckdb
 from larder.errors import LandingError
 from larder.settings import Settings
 from larder.warehouse import literal, open_memory
+from loaders.asides import commit
 from loaders.checks import MAX_LINE_BYTES, typed_fields_sql
 from loaders.entities import Entity, read_entities
-from loaders.segments import UNKNOWN, commit, find_segments
+from loaders.ledger import find_segments
+from loaders.segments import UNKNOWN
 from loaders.vault import open_vault
 
 BATCH_ROWS = 1_000
@@ -48,12 +50,16 @@ class DeadLetter:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {**asdict(self), "received_at": f"{self.received_at.isoformat()}Z"}
+        return {**asdict(self), "received_at": self._received_at}
 
     @property
     def place(self) -> Place:
         """Where this letter lies, which it shares with no other."""
-        return _place_of(self.to_dict())
+        return self.source_file, self.line_number, self.reason, self._received_at
+
+    @property
+    def _received_at(self) -> str:
+        return f"{self.received_at.isoformat()}Z"
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def dead_letters(
     """
     redriven = set() if with_redriven else _redriven_places(settings)
     for letter in _all_letters(settings, entity, reason):
-        if letter.place not in redriven:
+        if not redriven or letter.place not in redriven:
             yield letter
 
 
@@ -155,10 +161,9 @@ def _write_whole(final: Path, content: bytes) -> None:
 
 def _redriven_places(settings: Settings) -> set[Place]:
     return {
-        (source_file, line_number, reason, received_at)
+        tuple(json.loads(line))
         for file in (settings.raw_folder / REDRIVEN_PLACES).glob("*.ndjson")
         for line in file.read_bytes().splitlines()
-        for source_file, line_number, reason, received_at in [json.loads(line)]
     }
 
 
@@ -225,7 +230,8 @@ def _conflicts_sql(entity: Entity) -> str:
         where record_hash <> winner
         qualify row_number() over (
             partition by record_key, record_version, record_hash
-            order by record_file, record_line
+            -- the first to arrive, so that a copy that comes later does not take its place
+            order by record_received_at, record_file, record_line
         ) = 1
         order by all
     """

@@ -21,9 +21,11 @@ from larder.lock import hold
 from larder.progress import Progress
 from larder.settings import Settings
 from larder.warehouse import open_memory
+from loaders.asides import sweep_asides
 from loaders.entities import DOMAINS, Domain
 from loaders.landing import LandingFile, find_files
-from loaders.segments import UNKNOWN, Ledger, Origin, SegmentCounts, sweep_asides, write_segment
+from loaders.ledger import Ledger, Origin
+from loaders.segments import UNKNOWN, SegmentCounts, write_segment
 from loaders.vault import Vault, open_vault
 
 FILES_AT_ONCE = 2

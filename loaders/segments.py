@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from larder.errors import LandingError
-from larder.warehouse import is_alive, literal
+from larder.warehouse import literal
+from loaders.asides import commit, make_aside, remove_aside
 from loaders.checks import SEGMENT_COLUMNS, segment_sql
 from loaders.entities import Entity
 from loaders.landing import LandingFile, is_still_written, sha256_of
+from loaders.ledger import METADATA_KEY, PARTS_KEY, Origin
 from loaders.readers import (
     LINE_FORMATS,
     Lines,
@@ -35,8 +33,6 @@ from loaders.vault import Vault
 
 # Files that belong to no entity are kept, with their reason, in an entity of their own.
 UNKNOWN = "unknown/files"
-METADATA_KEY = b"larder"
-PARTS_KEY = b"larder_parts"
 COMPACTED_PREFIX = "compacted-"
 # Written as fast as it gets: nearly every payload, key and hash is a value of its own, so large
 # dictionaries only cost time, and smaller row groups ask the system for less fresh memory.
@@ -58,16 +54,6 @@ SEGMENT_SCHEMA = pa.schema(
         for name in SEGMENT_COLUMNS
     ]
 )
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Say which landing file a segment was made from."""
-
-    source_file: str
-    sha256: str
-    size: int
-    modified_ns: int
 
 
 def copy_options(origins: Sequence[Origin], parts: Sequence[str] = ()) -> str:
@@ -102,100 +88,6 @@ def segment_name(origin: Origin, vault: Vault) -> str:
     It outlives an erasure, in verdicts and builds, so only the vault can confirm a guess.
     """
     return f"{vault.content_name(f'{origin.source_file} {origin.sha256}'.encode())}.parquet"
-
-
-def find_segments(raw: Path, entity_path: str = "*/*") -> Iterator[Path]:
-    """Find the committed segments of an entity, or of all."""
-    return raw.glob(f"{entity_path}/process_hour=*/*.parquet")
-
-
-class Ledger:
-    """Know which landing files have become segments.
-
-    The truth is in the segments themselves (Parquet metadata); a cache of it beside them saves
-    opening thousands of files and may be deleted at any time.
-    """
-
-    def __init__(self, raw: Path) -> None:
-        self._raw = raw
-        self._cache = raw / "_ledger.json"
-        self._known: dict[str, tuple[str, list[Origin]]] = {}
-        self._by_path: dict[str, list[Origin]] = {}
-
-    def read(self) -> Ledger:
-        """Read what is known; call again to see what other loaders have done."""
-        cached = self._known or self._read_cache()
-        known = {}
-        for path in find_segments(self._raw):
-            # An erasure replaces a segment under its name.
-            with suppress(FileNotFoundError):
-                status = path.stat()
-                name, stamp = path.relative_to(self._raw).as_posix(), f"{status.st_mtime_ns}"
-                entry = cached.get(name)
-                if entry is None or entry[0] != stamp:
-                    entry = (stamp, read_origins(path))
-                known[name] = entry
-        self._known, self._by_path = known, {}
-        for _, origins in known.values():
-            for origin in origins:
-                self._by_path.setdefault(origin.source_file, []).append(origin)
-        return self
-
-    def write_cache(self) -> None:
-        """Keep what is known for the next time."""
-        content = {
-            name: [stamp, [asdict(origin) for origin in origins]]
-            for name, (stamp, origins) in self._known.items()
-        }
-        folder = make_aside(self._raw)
-        try:
-            (folder / "ledger").write_text(json.dumps(content), encoding="utf-8")
-            (folder / "ledger").replace(self._cache)
-        finally:
-            remove_aside(folder)
-
-    def origins(self, source_file: str) -> list[Origin]:
-        """Return the contents that have been seen under that path."""
-        return self._by_path.get(source_file, [])
-
-    def knows(self, file: LandingFile) -> bool:
-        """Tell whether the file has been loaded, by its path, size and time of change."""
-        return any(
-            (origin.size, origin.modified_ns) == (file.size, file.modified_ns)
-            for origin in self.origins(file.relative)
-        )
-
-    def remember(self, touched: Origin) -> None:
-        """Keep that a file, whose content is known, has another time of change by now."""
-        for _, origins in self._known.values():
-            for origin in origins:
-                if (origin.source_file, origin.sha256) == (touched.source_file, touched.sha256):
-                    origins.append(touched)
-                    self._by_path[touched.source_file].append(touched)
-                    return
-
-    def _read_cache(self) -> dict[str, tuple[str, list[Origin]]]:
-        try:
-            content = json.loads(self._cache.read_text(encoding="utf-8"))
-            return {
-                name: (stamp, [Origin(**origin) for origin in origins])
-                for name, (stamp, origins) in content.items()
-            }
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}
-
-
-def read_origins(segment: Path) -> list[Origin]:
-    """Return which landing files a segment was made from."""
-    metadata = pq.read_metadata(segment).metadata or {}
-    return [Origin(**origin) for origin in json.loads(metadata.get(METADATA_KEY, b"[]"))]
-
-
-def read_parts(segment: Path) -> list[str]:
-    """Return the segments, relative to raw, that a compacted one takes the place of."""
-    metadata = pq.read_metadata(segment).metadata or {}
-    parts: list[str] = json.loads(metadata.get(PARTS_KEY, b"[]"))
-    return parts
 
 
 def write_segment(
@@ -266,46 +158,10 @@ def _write_segment(
         remove_aside(aside)
 
 
-def make_aside(raw: Path) -> Path:
-    """Make a folder to prepare a file in; its name says which process uses it."""
-    aside = raw / "_aside" / f"{os.getpid()}-{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
-    return aside
-
-
-def remove_aside(aside: Path) -> None:
-    """Remove such a folder."""
-    for leftover in aside.iterdir():
-        leftover.unlink()
-    aside.rmdir()
-
-
-def sweep_asides(raw: Path) -> None:
-    """Remove what killed loaders of this machine left."""
-    for leftover in (raw / "_aside").glob("*-*"):
-        pid = leftover.name.partition("-")[0]
-        if not pid.isdigit() or not is_alive(int(pid)):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
 def received_at(file: LandingFile, loaded_at: datetime) -> datetime:
     """Return when the file arrived, without zone; a clock ahead of ours cannot make it later."""
     changed_at = datetime.fromtimestamp(file.modified_ns / 1e9, UTC)
     return min(changed_at, loaded_at).replace(tzinfo=None)
-
-
-def commit(aside: Path, final: Path) -> None:
-    """Make a finished file durable under its name: sync, rename, sync the folder."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    for path, flags in ((aside, os.O_RDWR), (None, 0)):
-        if path is None:
-            aside.replace(final)
-            path, flags = final.parent, os.O_RDONLY
-        descriptor = os.open(path, flags)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _require_readable(file: LandingFile, known: list[Origin]) -> None:

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from larder.errors import AuditError, UsageError
 from larder.lock import hold
 from larder.settings import Settings
-from loaders.segments import commit, find_segments
+from loaders.asides import commit
+from loaders.ledger import find_segments
 
 FINGERPRINT_KEY = b"larder_fingerprint"
 WARNINGS_KEY = b"larder_warnings"

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from larder.settings import Settings
 from larder.warehouse import PUBLISHED_STORAGE_VERSION, attach, literal, open_memory, quoted
+from loaders.asides import commit
 from loaders.erasing.person import Person
 from loaders.erasing.report import Erasure
-from loaders.segments import commit
 
 EVENT_COLUMNS = frozenset(
     {
@@ -31,7 +32,8 @@ EVENT_COLUMNS = frozenset(
         "sold_at",
     }
 )
-# Where the record is not known any more (an erasure was killed), any other hash is as good.
+HASH_COLUMN = "content_hash"
+# Where it is not known, any other hash is as good until the full refresh.
 NEW_HASH = (
     ", content_hash = coalesce("
     "(select new from rehashed where old = content_hash), md5(uuid()::varchar))"
@@ -56,7 +58,9 @@ def erase_from_database(
     """Replace the file by a copy without the person; no free block of it has ever seen them.
 
     `rehashed` has the content hash of each record that stays by the one it had with the person: a
-    hash that covers their id would tell whoever guesses it that the guess is right.
+    hash that covers their id would tell whoever guesses it that the guess is right. It leaves out
+    contested records, and those that an erasure which was killed has rewritten: what the build
+    makes of these only a full refresh knows, so the next build is asked for one.
     """
     if not person.tokens:
         return
@@ -71,11 +75,15 @@ def erase_from_database(
         attach(connection, beside[0], "cleaned", read_only=False, storage_version=version)
         connection.execute("copy from database present to cleaned")
         connection.execute("detach present")
-        connection.execute("create temp table rehashed (old varchar, new varchar)")
-        if rehashed:
-            connection.executemany("insert into rehashed values (?, ?)", [*rehashed.items()])
+        if any(NEW_HASH in statement for statement in tables):
+            texts = (pa.array(column, pa.string()) for column in (rehashed, rehashed.values()))
+            connection.register("rehashed", pa.table([*texts], ["old", "new"]))
+        settled = {None, *rehashed.values()}
         for statement in tables:
-            report.table_rows += connection.execute(statement).fetchall()[0][0]
+            rows = connection.execute(statement).fetchall()
+            report.table_rows += len(rows)
+            if not settled.issuperset(content_hash for (content_hash,) in rows):
+                settings.refresh_file.touch()
         report.tables += len(tables)
         attach(connection, beside[1], "rewritten", read_only=False, storage_version=version)
         connection.execute("copy from database cleaned to rewritten")
@@ -89,7 +97,10 @@ def erase_from_database(
 def _tables_with_person(
     connection: duckdb.DuckDBPyConnection, catalog: str, person: Person
 ) -> list[str]:
-    """Return the statements, for the catalog `cleaned`, that take the person out of its tables."""
+    """Return the statements, for the catalog `cleaned`, that take the person out of its tables.
+
+    Each returns a row for each one that it changes: its new content hash, if it has any.
+    """
     columns: dict[tuple[str, str], list[tuple[str, bool]]] = {}
     for schema, table, column, is_nullable in connection.execute(
         "select columns.schema_name, columns.table_name, column_name, columns.is_nullable "
@@ -103,7 +114,9 @@ def _tables_with_person(
     for (schema, table), described in columns.items():
         name = f"{quoted(schema)}.{quoted(table)}"
         is_event = not EVENT_COLUMNS.isdisjoint(column for column, _ in described)
-        changes = NEW_HASH if ("content_hash", True) in described else ""
+        has_hash = any(column == HASH_COLUMN for column, _ in described)
+        changes = NEW_HASH if has_hash else ""
+        returned = HASH_COLUMN if has_hash else "null"
         for column, is_nullable in described:
             if not column.endswith(("_token", "_key")):
                 continue
@@ -113,8 +126,9 @@ def _tables_with_person(
             ).fetchall()[0][0]
             if found and is_event and is_nullable:
                 statements.append(
-                    f"update cleaned.{name} set {quoted(column)} = null{changes} where {condition}"
+                    f"update cleaned.{name} set {quoted(column)} = null{changes} "
+                    f"where {condition} returning {returned}"
                 )
             elif found:
-                statements.append(f"delete from cleaned.{name} where {condition}")
+                statements.append(f"delete from cleaned.{name} where {condition} returning null")
     return statements

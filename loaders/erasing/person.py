@@ -11,7 +11,7 @@ import duckdb
 from larder.settings import Settings
 from larder.warehouse import literal
 from loaders.entities import Domain
-from loaders.segments import find_segments
+from loaders.ledger import find_segments
 from loaders.vault import Vault
 
 CUSTOMERS, PATIENTS = "accounts/customers", "clinic/patients"

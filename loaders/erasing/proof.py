@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from larder.settings import Settings
 from larder.warehouse import open_memory
+from loaders.asides import make_aside, remove_aside
 from loaders.entities import Entity, read_entities
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.landing_files import rewrite_landing_file
@@ -19,7 +20,6 @@ from loaders.erasing.report import Erasure
 from loaders.erasing.search import contains, is_found_inside
 from loaders.landing import LandingFile, find_files
 from loaders.readers import UnreadableFileError
-from loaders.segments import make_aside, remove_aside
 from loaders.vault import Vault
 
 

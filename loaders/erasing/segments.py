@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from larder.warehouse import literal
-from loaders.checks import segment_sql
+from loaders.asides import commit
+from loaders.checks import segment_sql, typed_fields_sql
 from loaders.entities import Entity
 from loaders.erasing.cleaner import Cleaner
+from loaders.erasing.person import Person
 from loaders.landing import sha256_of
-from loaders.segments import Origin, commit, copy_options, read_parts
+from loaders.ledger import Origin, read_parts
+from loaders.segments import copy_options
 
 BATCH_ROWS = 10_000
 # The loader leaves the number out where it is the row's place in the file.
@@ -28,9 +31,7 @@ Affected = list[tuple[int, str | None]]
 
 def find_affected(connection: duckdb.DuckDBPyConnection, segment: Path, clean: Cleaner) -> Affected:
     """Return the records of a segment that the person is in."""
-    tokens = ", ".join(literal(token) for token in clean.person.tokens) or "null"
-    columns = [f"{domain}_token" for domain in clean.person.ids]
-    is_theirs = " or ".join(f"{column} in ({tokens})" for column in columns)
+    is_theirs = _is_theirs(clean.person)
     rows = connection.execute(
         f"select file_row_number, payload, {is_theirs} is true "
         f"from {_rows_of(segment)} where {is_theirs} or rejection_reason is not null"
@@ -42,6 +43,44 @@ def find_affected(connection: duckdb.DuckDBPyConnection, segment: Path, clean: C
             if text != payload:
                 affected.append((row, text if is_good else None))
     return affected
+
+
+def find_contested(
+    connection: duckdb.DuckDBPyConnection,
+    entity: Entity,
+    segments: Sequence[Path],
+    person: Person,
+) -> set[str]:
+    """Return the content hashes of the person's records of which there are other contents.
+
+    Those of a thing have the same `updated_at`: without the person another one may hold, or two may
+    be the same.
+    """
+    if not segments:
+        return set()
+    version = "updated_at" if entity.is_thing else "null"
+    return {
+        content_hash
+        for (content_hash,) in connection.execute(
+            f"""
+            with records as (
+                select * from read_parquet($segments, hive_partitioning = false)
+                where rejection_reason is null and payload is not null
+            ),
+            candidates as (
+                select payload as line, natural_key as record_key, content_hash as record_hash
+                from records
+                where natural_key in (select natural_key from records where {_is_theirs(person)})
+            ),
+            versions as ({typed_fields_sql(entity, "candidates")})
+            select record_hash
+            from versions
+            window copies as (partition by record_key, {version})
+            qualify min(record_hash) over copies <> max(record_hash) over copies
+            """,
+            {"segments": [str(segment) for segment in segments]},
+        ).fetchall()
+    }
 
 
 def rewrite_segment(
@@ -105,16 +144,17 @@ def rewrite_segment(
     return dict(rehashed)
 
 
-def standing_origins(origins: Sequence[Origin], landing: Path) -> list[Origin]:
+def standing_origins(origins: Sequence[Origin], landed: Mapping[str, Path]) -> list[Origin]:
     """Return the origins whose content is still in the landing zone, one for each landing file.
 
-    Of a file that is gone or has changed only the name is left, so that whatever comes under it is
-    taken for changed.
+    `landed` has the path of each landing file by its name, which escapes what is not UTF-8. Of a
+    file that is gone or has changed only the name is left, so that whatever comes under it is taken
+    for changed.
     """
     standing = []
     for name in dict.fromkeys(origin.source_file for origin in origins):
-        path = landing / name
-        content = sha256_of(path) if path.is_file() else None
+        path = landed.get(name)
+        content = sha256_of(path) if path is not None and path.is_file() else None
         standing.append(
             next(
                 (
@@ -126,6 +166,11 @@ def standing_origins(origins: Sequence[Origin], landing: Path) -> list[Origin]:
             )
         )
     return standing
+
+
+def _is_theirs(person: Person) -> str:
+    tokens = ", ".join(literal(token) for token in person.tokens) or "null"
+    return " or ".join(f"{domain}_token in ({tokens})" for domain in person.ids)
 
 
 def _rows_of(segment: Path) -> str:

@@ -22,6 +22,7 @@ from larder.errors import LandingError
 from larder.lock import run_lock
 from larder.settings import Settings
 from larder.warehouse import open_memory
+from loaders.asides import commit, make_aside, remove_aside, sweep_asides
 from loaders.entities import Entity, read_entities
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.databases import erase_from_database, find_databases
@@ -30,21 +31,17 @@ from loaders.erasing.person import Person, find_person
 from loaders.erasing.proof import prove
 from loaders.erasing.report import Erasure
 from loaders.erasing.search import contains
-from loaders.erasing.segments import find_affected, rewrite_segment, standing_origins
+from loaders.erasing.segments import (
+    find_affected,
+    find_contested,
+    rewrite_segment,
+    standing_origins,
+)
 from loaders.erasing.truth_files import erase_from_truth
 from loaders.landing import LandingFile, find_files, sha256_of
+from loaders.ledger import Ledger, Origin, find_segments, read_origins
 from loaders.load import create_functions, entity_lock, load
 from loaders.readers import UnreadableFileError
-from loaders.segments import (
-    Ledger,
-    Origin,
-    commit,
-    find_segments,
-    make_aside,
-    read_origins,
-    remove_aside,
-    sweep_asides,
-)
 from loaders.vault import open_vault
 
 
@@ -109,14 +106,16 @@ def _erase_from_entity(
     A segment then knows both contents of its file: whatever is killed, neither is loaded again.
     In the end it forgets the earlier one: its hash would tell whoever guesses the person's record
     that the guess is right. Should that content be delivered again, it is a changed file.
-    Returns the new content hash of each record that stays, by the one that it had.
+    Returns the new content hash of each record that stays and is not contested, by the one that it
+    had.
     """
-    landing = settings.landing_folder
+    landing_files = list(find_files(settings.landing_folder))
+    landed = {file.relative: file.path for file in landing_files}
     clean = Cleaner(entity, person)
     aside = make_aside(settings.raw_folder)
     try:
         rewritten: dict[str, tuple[LandingFile, Path, Origin]] = {}
-        for number, file in enumerate(find_files(landing)):
+        for number, file in enumerate(landing_files):
             if file.entity != entity or file.file_format is None:
                 continue
             target = aside / f"landing-{number}"
@@ -133,6 +132,7 @@ def _erase_from_entity(
                 rewritten[file.relative] = file, target, origin
         rehashed: dict[str, str] = {}
         segments = list(find_segments(settings.raw_folder, entity.path))
+        contested = find_contested(connection, entity, segments, person)
         for segment in segments:
             origins = read_origins(segment)
             affected = find_affected(connection, segment, clean)
@@ -140,7 +140,7 @@ def _erase_from_entity(
             if affected or names:
                 others = [origin for origin in origins if origin.source_file not in names]
                 known = [
-                    *standing_origins(others, landing),
+                    *standing_origins(others, landed),
                     *(origin for origin in origins if origin.source_file in names),
                     *(rewritten[name][2] for name in names),
                 ]
@@ -157,10 +157,10 @@ def _erase_from_entity(
             origins = read_origins(segment)
             # also what a killed erasure has left
             if len({origin.source_file for origin in origins}) < len(origins):
-                known = standing_origins(origins, landing)
+                known = standing_origins(origins, landed)
                 rewrite_segment(connection, entity, segment, [], known, aside)
     finally:
         remove_aside(aside)
     report.records_removed += clean.removed
     report.records_kept_without_person += clean.kept
-    return rehashed
+    return {old: new for old, new in rehashed.items() if old not in contested}

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from larder.settings import Settings
+from loaders.asides import commit
 from loaders.erasing.person import Person
 from loaders.erasing.report import Erasure
-from loaders.segments import commit
 
 PERSON_COLUMN = "customer_id"
 

@@ -14,21 +14,11 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from larder.errors import LarderError
+from loaders.sample.arrays import Flags, Floats, Integers
+from loaders.sample.bakery import HISTORY_DAYS, PRODUCTS, Demand, read_demand
+from loaders.sample.options import SampleOptions
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
-HISTORY_DAYS: Final = 1215
-"""Days in the shipped demand, 2016-01-02 to 2019-04-30."""
-EPOCH: Final = date(1970, 1, 1)
-MILLISECONDS_A_DAY: Final = 86_400_000
-
-PRODUCTS: Final = (101, 110, 109)
 DAILY_UNITS: Final = 66.0
 """Wanted units of a mean location and day at scale 1: what a well used smart fridge turns over."""
 MAXIMUM_SHELF_LIFE: Final = 5
@@ -43,43 +33,6 @@ PERSONAS: Final[dict[str, tuple[float, dict[str, float]]]] = {
     "adventurer": (0.18, {"asian": 1.0, "spicy": 0.9, "seafood": 0.5, "classic": -0.5}),
     "early riser": (0.14, {"breakfast": 1.4, "sweet": 0.6, "mediterranean": 0.2, "spicy": -0.5}),
 }
-
-
-class SampleError(LarderError):
-    """The sample network cannot be written as asked."""
-
-
-class SampleOptionError(SampleError):
-    """An option is out of range."""
-
-    exit_code = 2
-
-
-@dataclass(frozen=True)
-class SampleOptions:
-    """Say which sample network to write; the same options give the same bytes."""
-
-    days: int = 200
-    locations: int = 35
-    items_per_product: int = 8
-    seed: int = 7
-    scale: float = 1.0
-
-    def check(self) -> None:
-        """Raise `SampleError` for an option out of range, naming it and its range."""
-        ranges: tuple[tuple[str, float, float, float], ...] = (
-            ("days", self.days, 1, HISTORY_DAYS),
-            ("locations", self.locations, 1, 20_000),
-            ("items-per-product", self.items_per_product, 1, 40),
-            ("seed", self.seed, 0, 2**63 - 1),
-            ("scale", self.scale, 0.01, 1_000),
-        )
-        for name, value, least, most in ranges:
-            if not least <= value <= most:
-                raise SampleOptionError(
-                    f"The sample network cannot be made with {name} = {value}: it must lie between "
-                    f"{least:g} and {most:g}. Choose another --{name} and run again."
-                )
 
 
 @dataclass(frozen=True)
@@ -125,20 +78,6 @@ class Location:
     population: int
     route_id: str
     opened_on: date
-
-
-@dataclass(frozen=True)
-class Demand:
-    """Hold the real demand: `units[store, product, day]`, and what is known about each day."""
-
-    stores: tuple[int, ...]
-    first_date: date
-    units: Floats
-    rain: Floats
-    temperature: Floats
-    is_holiday: Flags
-    is_school_holiday: Flags
-    is_promoted: Flags  # [product, day]: the chain promotes a product everywhere at once
 
 
 @dataclass(frozen=True)
@@ -219,41 +158,6 @@ def read_names() -> dict[str, tuple[str, ...]]:
     for row in _rows("names.csv"):
         names.setdefault(row["kind"], []).append(row["value"])
     return {kind: tuple(values) for kind, values in names.items()}
-
-
-def read_demand() -> Demand:
-    """Read the real bakery demand; the weekday column of the source is wrong and not read."""
-    with files("loaders.sample").joinpath("bakery_demand.parquet").open("rb") as source:
-        table = pq.ParquetFile(source).read()
-    # Named columns only; sorted here, so that nothing hangs on the order in the file.
-    column = {
-        name: table.column(name).to_numpy()
-        for name in (
-            "store", "product", "demand", "rain", "temperature",
-            "is_holiday", "is_schoolholiday", "promotion_currentweek",
-        )
-    }  # fmt: skip
-    days = table.column("date").cast("date32").cast("int32").to_numpy().astype(np.int64)
-    stores, store_at = np.unique(column["store"], return_inverse=True)
-    product_at = np.searchsorted(np.sort(PRODUCTS), column["product"])
-    product_at = np.argsort(PRODUCTS)[product_at]
-    first = int(days.min())
-
-    def cube(name: str) -> Floats:
-        values = np.zeros((len(stores), len(PRODUCTS), HISTORY_DAYS))
-        values[store_at, product_at, days - first] = column[name]
-        return values
-
-    return Demand(
-        stores=tuple(int(store) for store in stores),
-        first_date=EPOCH + timedelta(days=first),
-        units=cube("demand"),
-        rain=cube("rain")[:, 0],
-        temperature=cube("temperature")[:, 0],
-        is_holiday=cube("is_holiday")[:, 0] > 0,
-        is_school_holiday=cube("is_schoolholiday")[:, 0] > 0,
-        is_promoted=cube("promotion_currentweek").max(axis=0) > 0,
-    )
 
 
 def _items(options: SampleOptions) -> tuple[Item, ...]:

@@ -15,17 +15,11 @@ import pyarrow.parquet as pq
 
 from larder.progress import Progress
 from loaders.landing import find_files
+from loaders.sample.arrays import EPOCH, MILLISECONDS_A_DAY
 from loaders.sample.blemishes import LATE_DAY_BACK, write_blemishes
-from loaders.sample.catalogue import (
-    EPOCH,
-    MILLISECONDS_A_DAY,
-    PERSONAS,
-    SampleError,
-    SampleOptions,
-    World,
-    make_world,
-)
+from loaders.sample.catalogue import PERSONAS, World, make_world
 from loaders.sample.landing_files import LandingFiles, PeriodFiles
+from loaders.sample.options import SampleError, SampleOptions
 from loaders.sample.people import (
     People,
     consent_versions,
@@ -33,7 +27,8 @@ from loaders.sample.people import (
     make_people,
     ratings,
 )
-from loaders.sample.simulation import Day, Simulation
+from loaders.sample.records import Day
+from loaders.sample.simulation import Simulation
 from loaders.sample.surroundings import write_surroundings
 from loaders.sample.tables import Tables
 

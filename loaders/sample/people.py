@@ -12,16 +12,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from loaders.sample.catalogue import (
-    EPOCH,
-    MILLISECONDS_A_DAY,
-    PERSONAS,
-    Flags,
-    Floats,
-    Integers,
-    World,
-    read_names,
-)
+from loaders.sample.arrays import EPOCH, MILLISECONDS_A_DAY, Flags, Floats, Integers
+from loaders.sample.catalogue import PERSONAS, World, read_names
 
 CUSTOMERS_A_LOCATION: Final = 115
 COMMUNITIES_A_REGION: Final = 3

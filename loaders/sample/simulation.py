@@ -12,26 +12,28 @@ from typing import Final
 
 import numpy as np
 
-from loaders.sample.catalogue import (
-    EPOCH,
-    MAXIMUM_SHELF_LIFE,
-    MILLISECONDS_A_DAY,
-    Flags,
-    Floats,
-    Integers,
-    World,
-)
+from loaders.sample.arrays import EPOCH, MILLISECONDS_A_DAY, Flags, Floats, Integers
+from loaders.sample.catalogue import MAXIMUM_SHELF_LIFE, World
 from loaders.sample.people import People
+from loaders.sample.records import (
+    COUNTED,
+    DAMAGED,
+    DISCARDED,
+    EXPIRED,
+    HOUR,
+    MINUTE,
+    MISSING,
+    PUT_BACK,
+    RECALLED,
+    RESTOCKED,
+    TAKEN,
+    TEMPERATURE,
+    Day,
+    Events,
+    Lines,
+    make_events,
+)
 
-KINDS: Final = ("restocked", "taken", "put_back", "discarded", "counted")
-RESTOCKED, TAKEN, PUT_BACK, DISCARDED, COUNTED = range(5)
-REASONS: Final = ("expired", "damaged", "recalled", "temperature", "missing")
-EXPIRED, DAMAGED, RECALLED, TEMPERATURE, MISSING = range(5)
-CHANNELS: Final = ("app", "kiosk", "pos", "subscription", "qr_menu")
-STATUSES: Final = ("placed", "picked_up", "cancelled", "refunded")
-
-MINUTE: Final = 60_000
-HOUR: Final = 60 * MINUTE
 OPENING, CLOSING = 6 * HOUR, 22 * HOUR
 PROMOTION_DISCOUNT_PERCENT: Final = 20
 SALES_WINDOW: Final = 28
@@ -48,66 +50,6 @@ _VANISHED: Final = 0.004
 _DAMAGED: Final = 0.0025
 _FAILED_COOLING: Final = 0.0008
 _RATED: Final = 0.02
-
-
-@dataclass(frozen=True)
-class Events:
-    """Hold stock events of a day, one array each; -1 stands for absent."""
-
-    local_ms: Integers
-    location: Integers
-    item: Integers
-    kind: Integers
-    quantity: Integers
-    lot: Integers  # days until expiry
-    basket: Integers
-    customer: Integers
-    price_cents: Integers
-    is_promoted: Integers
-    reason: Integers
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Hold order lines of a day as placed; -1 stands for absent."""
-
-    local_ms: Integers
-    location: Integers
-    item: Integers
-    quantity: Integers
-    basket: Integers
-    customer: Integers
-    price_cents: Integers
-    channel: Integers
-    taken_ms: Integers  # of a subscription, when it was taken at the fridge; else -1
-
-
-@dataclass(frozen=True)
-class Day:
-    """Hold what happened on one local day."""
-
-    events: Events
-    lines: Lines
-    sales_mean: Floats  # [L, I] that this morning's delivery was ordered on
-    order_up_to: Integers  # [L, I]
-    restocked: Integers  # [L, I]
-    vanished: Integers  # [L, I]
-    rated: tuple[Integers, Integers, Integers]  # customer, item, UTC milliseconds
-
-
-def _events(
-    local_ms: Integers, location: Integers, item: Integers, kind: int, quantity: Integers,
-    *, lot: Integers | int = -1, basket: Integers | int = -1, customer: Integers | int = -1,
-    price_cents: Integers | int = -1, is_promoted: Integers | int = -1,
-    reason: Integers | int = -1,
-) -> Events:  # fmt: skip
-    def full(values: Integers | int) -> Integers:
-        return np.broadcast_to(np.asarray(values, dtype=np.int64), local_ms.shape)
-
-    return Events(
-        local_ms, location, item, full(kind), quantity, full(lot), full(basket), full(customer),
-        full(price_cents), full(is_promoted), full(reason),
-    )  # fmt: skip
 
 
 @dataclass
@@ -183,7 +125,7 @@ class Simulation:
         quantity = restocked[location, item]
         lot = world.shelf_lives[item] - 1
         arrival = 5 * HOUR + location % 9 * 5 * MINUTE + item * 1_500
-        blocks.append(_events(arrival, location, item, RESTOCKED, quantity, lot=lot))
+        blocks.append(make_events(arrival, location, item, RESTOCKED, quantity, lot=lot))
         self.lots[location, item, lot] += quantity
         self.believed += restocked
         damaged = np.zeros_like(self.lots)
@@ -208,7 +150,7 @@ class Simulation:
         self.lots[location, item, lot] -= quantity
         np.subtract.at(self.believed, (location, item), quantity)
         moment = np.full(location.size, local_ms, dtype=np.int64)
-        return _events(moment, location, item, DISCARDED, quantity, lot=lot, reason=reason)
+        return make_events(moment, location, item, DISCARDED, quantity, lot=lot, reason=reason)
 
     def _count(self, location: Integers, item: Integers, local_ms: int) -> Events:
         there = self.lots[location, item].sum(axis=1)
@@ -216,7 +158,7 @@ class Simulation:
         self.believed[location, item] = there
         moment = local_ms + (item * 2_000 if local_ms < OPENING else np.zeros_like(item))
         reason = np.where(missing, MISSING, -1)
-        return _events(moment, location, item, COUNTED, there, reason=reason)
+        return make_events(moment, location, item, COUNTED, there, reason=reason)
 
     def _wanted_units(self, day: int, rng: np.random.Generator) -> dict[str, Integers]:
         """Return one row per wanted unit: pair, basket, time, customer (-1: not known)."""
@@ -303,7 +245,7 @@ class Simulation:
         at_fridge = world.has_stock_events[location]
 
         def events_of(rows: Integers) -> Events:
-            return _events(
+            return make_events(
                 taken["local_ms"][rows], location[rows], item[rows], TAKEN, quantity[rows],
                 lot=lot[rows], basket=taken["basket"][rows], customer=taken["customer"][rows],
                 price_cents=price[item[rows]], is_promoted=promoted[item[rows]].astype(np.int64),
@@ -352,7 +294,7 @@ class Simulation:
         one = np.ones(pair.size, dtype=np.int64)
         back = moment + rng.integers(10_000, 90_000, pair.size)
         return [
-            _events(
+            make_events(
                 when, location, item, kind, one, lot=lot, basket=taken["basket"][looked],
                 customer=taken["customer"][looked], price_cents=price[item],
                 is_promoted=promoted[item].astype(np.int64),

@@ -8,7 +8,9 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from loaders.sample.catalogue import HISTORY_DAYS, PRODUCTS, Floats, World
+from loaders.sample.arrays import Floats
+from loaders.sample.bakery import HISTORY_DAYS, PRODUCTS
+from loaders.sample.catalogue import World
 from loaders.sample.landing_files import LandingFiles
 from loaders.sample.simulation import PROMOTION_DISCOUNT_PERCENT, SALES_WINDOW
 

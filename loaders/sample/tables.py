@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from loaders.sample.catalogue import EPOCH, MILLISECONDS_A_DAY, Integers, World
+from loaders.sample.arrays import EPOCH, MILLISECONDS_A_DAY, Integers
+from loaders.sample.catalogue import World
 from loaders.sample.people import People
-from loaders.sample.simulation import CHANNELS, KINDS, MINUTE, REASONS, STATUSES, Events, Lines
+from loaders.sample.records import CHANNELS, KINDS, MINUTE, REASONS, STATUSES, Events, Lines
 
 _HEX: Final = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 PLACED, PICKED_UP, CANCELLED, REFUNDED = range(4)

@@ -5,13 +5,27 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from erased_people import GONE, build, write_everything
 from landing_zone import Home, make_home
 from sample_networks import MEDIUM, TINY, Sample, create_table, write
+
+from loaders.vault import open_vault
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return make_home(tmp_path)
+
+
+@pytest.fixture
+def token(home: Home) -> str:
+    """The token of a person who is in every file, in a build and in the truth."""
+    write_everything(home)
+    home.load()
+    with open_vault(home.settings) as vault:
+        (token,) = vault.known_tokens(GONE, ["commerce"])
+    build(home, token)
+    return token
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ import duckdb
 
 from larder.settings import Settings
 from loaders.audit.verdicts import Decision, Verdict, Verdicts
+from loaders.ledger import find_segments
 from loaders.load import LoadSummary, load
-from loaders.segments import find_segments
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 ARRIVED = datetime(2024, 5, 31, 6, tzinfo=UTC)

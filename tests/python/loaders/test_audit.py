@@ -1,102 +1,43 @@
 from __future__ import annotations
 
-import csv
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from audit_batches import (
+    NOW,
+    STOCK,
+    Record,
+    clock,
+    event,
+    good,
+    item,
+    land,
+    land_catalogue,
+    settings_for,
+    thresholds,
+    write,
+)
 
 from larder.errors import AuditError, UsageError
 from larder.settings import Settings
-from larder.warehouse import open_memory
-from loaders.audit import AuditSummary, audit, expectations, list_held, measures, release, verdicts
+from loaders.audit import AuditSummary, audit, expectations, list_held, release, verdicts
 from loaders.audit.expectations import Examiner
-from loaders.audit.measures import Batch, frame, measure, volume_ratio
-from loaders.audit.rules import COLUMNS, THRESHOLDS_SEED, Rule, read_rules
+from loaders.audit.rules import THRESHOLDS_SEED
 from loaders.entities import read_entities
-from loaders.load import load
-
-NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
-STOCK = "fridge/stock_events"
-Record = dict[str, object]
-
-
-def clock() -> datetime:
-    return NOW
-
-
-def settings_for(home: Path) -> Settings:
-    return Settings(home=home, landing=None, key_file=home / "key", as_of=None)
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return settings_for(tmp_path)
-
-
-def event(number: int, **changes: object) -> Record:
-    return {
-        "event_id": f"e{number}",
-        "occurred_at": (NOW - timedelta(hours=1, seconds=number)).isoformat(),
-        "location_id": "north",
-        "item_id": "soup",
-        "kind": "taken",
-        "quantity": 1,
-    } | changes
-
-
-def item(item_id: str = "soup", **changes: object) -> Record:
-    return {
-        "item_id": item_id,
-        "item_name": "Soup",
-        "category": "soups",
-        "price_usd": 6,
-        "unit_cost_usd": 2,
-        "shelf_life_days": 3,
-        "updated_at": NOW.isoformat(),
-    } | changes
-
-
-LOCATION: Record = {
-    "location_id": "north",
-    "location_name": "North",
-    "kind": "fridge",
-    "latitude": 52,
-    "longitude": 0,
-    "region": "east",
-    "time_zone": "UTC",
-    "updated_at": NOW.isoformat(),
-}
-
-
-def write(settings: Settings, name: str, records: list[Record]) -> None:
-    path = settings.landing_folder / f"{name}.ndjson"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-
-
-def land(settings: Settings, name: str, records: list[Record]) -> None:
-    write(settings, name, records)
-    load(settings, clock)
-
-
-def land_catalogue(settings: Settings) -> None:
-    write(settings, "catalog/items/all", [item()])
-    land(settings, "catalog/locations/all", [LOCATION])
-
-
-def thresholds(folder: Path, *lines: str) -> Path:
-    path = folder / "thresholds.csv"
-    path.write_text("\n".join([",".join(COLUMNS), *lines]) + "\n", encoding="utf-8")
-    return path
+    settings: Settings = settings_for(tmp_path)
+    return settings
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +89,6 @@ print(sorted(sys.modules.keys() & {{"great_expectations", "pandas"}}))
 def test_an_empty_home_has_nothing_to_audit(settings: Settings) -> None:
     assert audit(settings, clock).skipped == "nothing has been loaded yet"
     assert not settings.audit_folder.exists()
-
-
-def good() -> list[Record]:
-    return [event(number) for number in range(10)]
 
 
 def daily() -> list[Record]:
@@ -479,122 +416,3 @@ def test_no_person_and_no_file_name_is_in_what_an_audit_leaves(
     for canary in ["canary", "1987-06-05"]:
         assert canary.encode() not in said
         assert [path for path, text in found.items() if canary.encode() in text] == []
-
-
-def rules_of(tmp_path: Path, *lines: str) -> list[Rule]:
-    rules = read_rules(thresholds(tmp_path, *lines), read_entities())
-    return next(found for found in rules.values() if found)
-
-
-def test_a_frame_is_cut_by_content_and_holds_no_person(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measures, "FRAME_ROWS", 1000)
-    rules = rules_of(
-        tmp_path,
-        f"{STOCK},customer_id,not_null,,1,0,warning,It matters.",
-        f"{STOCK},location_id,not_null,,1,0,warning,It matters.",
-        f"{STOCK},quantity,at_most,5,1,0,warning,It matters.",
-    )
-    land(settings, f"{STOCK}/a", [event(number, customer_id="c") for number in range(3000)])
-    land(settings, f"{STOCK}/b", [event(1)] * 2500)
-    frames = []
-    with open_memory(settings) as connection:
-        for order in (1, -1):
-            names = verdicts.segment_names(settings)[::order]
-            files = [str(settings.raw_folder / name) for name in names]
-            batch = Batch(read_entities()[STOCK], names, files)
-            measure(connection, batch, rules)
-            assert batch.records == sum(batch.good.values()) == 5500
-            frames.append(frame(connection, batch, rules))
-        alike = [name for name in names if batch.good[name] == 2500]
-        batch = Batch(batch.entity, alike, [str(settings.raw_folder / alike[0])])
-        measure(connection, batch, rules)
-        assert len(frame(connection, batch, rules)) == 1000
-    for cut in frames:
-        assert 400 < len(cut) <= 1000
-        assert set(cut.columns) == {"customer_id", "location_id", "quantity"}
-        assert set(cut["customer_id"].dropna()) <= {True}
-        assert set(cut["location_id"]) == {True}
-        assert set(cut["quantity"]) == {1.0}
-    assert len(frames[0]) == len(frames[1])
-
-
-def test_volume_compares_the_days_that_are_over() -> None:
-    first = date(2026, 5, 1)
-    history = {first + timedelta(days=day): 100 for day in range(28)}
-    today, tomorrow = first + timedelta(days=28), first + timedelta(days=29)
-    assert volume_ratio({"a": {today: 3}}, history) is None  # not over yet
-    assert volume_ratio({"a": {today: 60, tomorrow: 1}, "b": {today: 20}}, history) == 0.8
-    assert volume_ratio({"a": {first: 5}}, history) is None  # nothing before it
-    assert volume_ratio({"a": {first + timedelta(days=20): 100}}, history) == 2
-    week = dict.fromkeys(list(history)[-6:], 100)
-    assert volume_ratio({"a": {today: 60, tomorrow: 1}}, week) is None  # six days say too little
-    assert volume_ratio({}, {}) is None
-
-
-def test_the_shipped_thresholds_can_be_read_and_say_why() -> None:
-    rules = read_rules(THRESHOLDS_SEED, read_entities())
-    assert {rule.expectation for found in rules.values() for rule in found} >= {
-        "not_null",
-        "at_most",
-        "rejected_share",
-        "unknown_share",
-        "fresh_within_hours",
-        "volume_at_least",
-    }
-    with THRESHOLDS_SEED.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    keys = {(r["entity"], r["column_name"], r["expectation"], r["severity"]) for r in rows}
-    assert len(keys) == len(rows)
-
-
-def test_a_rule_of_an_entity_takes_the_place_of_one_for_all(tmp_path: Path) -> None:
-    seed = thresholds(
-        tmp_path,
-        f"{STOCK},,rejected_share,,0.5,0,critical,It is different here.",
-        "*,,rejected_share,,0.1,0,critical,It matters.",
-        "*,item_id,unknown_share,,0.1,0,critical,It matters.",
-        "*,kind,at_most,5,0.1,0,critical,It is a text everywhere.",
-    )
-    rules = read_rules(seed, read_entities())
-    assert [rule.threshold for rule in rules[STOCK]] == [0.5, 0.1]
-    assert [rule.expectation for rule in rules["catalog/items"]] == ["rejected_share"]
-    assert [rule.threshold for rule in rules["catalog/calendar"]] == [0.1]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("*,,nice,,1,0,critical,why", "line 2: expectation must be one of not_null"),
-        ("*,,rejected_share,,1,0,fatal,why", "severity must be one of critical, warning"),
-        ("*,,rejected_share,,1,0,critical,", "why must say"),
-        ("fridge/eggs,,rejected_share,,1,0,critical,why", "entity must be"),
-        ("*,,rejected_share,,much,0,critical,why", "is not a number"),
-        ("*,,rejected_share,,20,0,critical,why", "threshold is a share"),
-        ("*,item_id,rejected_share,,1,0,critical,why", "column_name must be empty"),
-        ("*,,not_null,,1,0,critical,why", "column_name must be given"),
-        (f"{STOCK},colour,not_null,,1,0,critical,why", "must be a field of the entity"),
-        (f"{STOCK},quantity,at_most,,1,0,critical,why", "bound goes with at_least and at_most"),
-        (f"{STOCK},kind,at_most,3,1,0,critical,why", "must be a number for at_most"),
-        (f"{STOCK},kind,unknown_share,,1,0,critical,why", "must be one of item_id, location_id"),
-        (
-            "accounts/customers,phone,at_most,9,1,0,critical,why",
-            "column_name is personal: only not_null",
-        ),
-        (f"{STOCK},kind,fresh_within_hours,,1,0,critical,why", "must be an instant"),
-    ],
-)
-def test_a_threshold_that_cannot_be_used_is_refused(
-    tmp_path: Path, line: str, message: str
-) -> None:
-    with pytest.raises(AuditError, match=message):
-        read_rules(thresholds(tmp_path, line), read_entities())
-
-
-def test_thresholds_that_are_not_there_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(AuditError, match=r"nowhere.csv, cannot be read \(No such file"):
-        read_rules(tmp_path / "nowhere.csv", read_entities())
-    (tmp_path / "other.csv").write_text("a,b\n", encoding="utf-8")
-    with pytest.raises(AuditError, match="must have the columns entity, column_name"):
-        read_rules(tmp_path / "other.csv", read_entities())

@@ -16,7 +16,7 @@ from loaders.audit.measures import read_history
 from loaders.audit.verdicts import Verdicts
 from loaders.compaction import LEAST_PARTS, compact
 from loaders.dead_letters import dead_letters
-from loaders.segments import find_segments, read_origins
+from loaders.ledger import find_segments, read_origins
 
 STOCK = "fridge/stock_events"
 ROWS = "select * exclude (file_row_number) from records order by source_file, line_number"

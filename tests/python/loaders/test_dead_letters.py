@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import timedelta
 from hashlib import new
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from landing_zone import ARRIVED, Home, event, line
 
 from larder.errors import LandingError
-from loaders.dead_letters import dead_letters, redrive
+from loaders.dead_letters import _write_whole, dead_letters, redrive
 from loaders.vault import open_vault
 
 STOCK, PRICES = "fridge/stock_events", "trends/food_trends"
@@ -129,6 +130,23 @@ def test_mended_records_come_in_again_and_only_once(home: Home, tmp_path: Path) 
     assert list(dead_letters(home.settings)) == []
 
 
+def test_a_copy_that_comes_later_does_not_bring_a_letter_back(home: Home, tmp_path: Path) -> None:
+    copies = [event(1, quantity=n) for n in (1, 2)]
+    home.land(f"{STOCK}/b.ndjson", b"".join(map(line, copies)))
+    home.load()
+    (lost,) = dead_letters(home.settings)
+    path = printed(home, tmp_path)
+    path.write_text(path.read_text().replace("e1", "e2"))
+    redrive(home.settings, path)
+    assert list(dead_letters(home.settings)) == []
+
+    later = ARRIVED + timedelta(hours=1)
+    home.land(f"{STOCK}/a.ndjson", f"{lost.original}\n".encode(), arrived=later)
+    home.load()
+    assert list(dead_letters(home.settings)) == []
+    assert list(dead_letters(home.settings, with_redriven=True)) == [lost]
+
+
 def test_what_was_mended_badly_is_a_dead_letter_of_its_own(home: Home, tmp_path: Path) -> None:
     home.land(f"{STOCK}/a.ndjson", line(event(1, quantity=-1)) + line(event(2, quantity=-1)))
     home.load()
@@ -151,10 +169,19 @@ def test_who_is_killed_between_the_two_steps_drives_in_again(
     home.load()
     path = printed(home, tmp_path)
     path.write_text(path.read_text().replace("-1", "1"))
+    written: list[Path] = []
+
+    def write_first(final: Path, content: bytes) -> None:
+        if written:
+            raise KeyboardInterrupt
+        _write_whole(final, content)
+        written.append(final)
+
     with monkeypatch.context() as patch:
-        patch.setattr("loaders.dead_letters.REDRIVEN_PLACES", "\0")
-        with pytest.raises(ValueError, match="null"):
+        patch.setattr("loaders.dead_letters._write_whole", write_first)
+        with pytest.raises(KeyboardInterrupt):
             redrive(home.settings, path)
+    assert written[0].is_relative_to(home.settings.landing_folder)
     assert len(list(dead_letters(home.settings))) == 1
     assert redrive(home.settings, path).known == 1
     assert list(dead_letters(home.settings)) == []

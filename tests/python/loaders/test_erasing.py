@@ -1,165 +1,21 @@
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
-from collections.abc import Callable
+import os
 from datetime import timedelta
 from hashlib import sha256
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from erased_people import EMAIL, GONE, NAME, PHONE, STAYS, contents, customer, everything
 from landing_zone import ARRIVED, Home, decide, event, line, now
 
 from larder.errors import LandingError
 from loaders.compaction import LEAST_PARTS, compact
 from loaders.dead_letters import dead_letters
 from loaders.erasing import Erasure, erase
-from loaders.landing import find_files, sha256_of
 from loaders.vault import open_vault
-
-GONE, STAYS = "C-000017", "C-000018"
-EMAIL, NAME, PHONE = "zoe.quiller@example.org", "Zoë Quiller-Brandt", "+1 202 555 0171"
-
-
-def customer(customer_id: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "customer_id": customer_id,
-        "full_name": f"Somebody {customer_id}",
-        "email": f"{customer_id}@example.org",
-        "phone": None,
-        "birth_date": "1980-02-03",
-        "registered_at": "2024-01-01T00:00:00Z",
-        "updated_at": "2024-01-01T00:00:00Z",
-    } | changes
-
-
-def order(number: int, customer_id: str | None) -> dict[str, Any]:
-    return {
-        "order_id": f"o{number}",
-        "line_number": 1,
-        "ordered_at": "2024-05-01T00:00:00Z",
-        "location_id": "L1",
-        "item_id": "I1",
-        "quantity": 1,
-        "unit_price_usd": 5,
-        "customer_id": customer_id,
-        "status": "picked_up",
-        "updated_at": "2024-05-01T00:00:00Z",
-    }
-
-
-def as_csv(records: list[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]))
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue().encode()
-
-
-def write_everything(home: Home) -> None:
-    theirs = customer(GONE, full_name=NAME, email=EMAIL, phone=PHONE)
-    home.land("accounts/customers/a.csv", as_csv([customer(STAYS), theirs]))
-    home.land(
-        "accounts/customers/b.json",
-        json.dumps([theirs | {"updated_at": "2024-02-01"}, customer("C-3")], indent=1).encode(),
-    )
-    home.land(
-        "accounts/customers/broken.ndjson",
-        line({"full_name": NAME, "email": EMAIL})
-        + f'{{"customer_id": "{GONE}", "ema'.encode()
-        + b"\n"
-        + line(customer("C-5", registered_at="never")),
-    )
-    home.land("accounts/customers/alone.ndjson", line(theirs | {"updated_at": "2024-03-01"}))
-    consent = {"purpose": "targeting", "is_granted": True, "updated_at": "2024-01-01"}
-    home.land(
-        "accounts/consents/a.ndjson.gz",
-        gzip.compress(
-            line(consent | {"customer_id": GONE}) + line(consent | {"customer_id": STAYS})
-        ),
-    )
-    home.land(
-        "fridge/stock_events/a.ndjson.zst",
-        pa.compress(
-            line(event(1, customer_id=GONE)) + line(event(2, customer_id=STAYS)) + line(event(3)),
-            "zstd",
-            asbytes=True,
-        ),
-    )
-    target = home.settings.landing_folder / "orders/order_lines/a.parquet"
-    target.parent.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist([order(1, GONE), order(2, STAYS)]), target)
-    patient = {"resourceType": "Patient", "meta": {"lastUpdated": "2024-01-01T00:00:00Z"}}
-    identifier = [{"system": "urn:larder:customer", "value": GONE}]
-    home.land(
-        "clinic/patients/a.ndjson",
-        line(patient | {"id": "patient-0017", "identifier": identifier})
-        + line(patient | {"id": "patient-0018"}),
-    )
-    observation = {"meta": {"lastUpdated": "2024-01-01T00:00:00Z"}}
-    home.land(
-        "clinic/observations/a.ndjson",
-        line(observation | {"id": "ob1", "subject": {"reference": "Patient/patient-0017"}})
-        + line(observation | {"id": "ob2", "subject": {"reference": "Patient/patient-0018"}}),
-    )
-
-
-def build(home: Home, token: str) -> None:
-    with duckdb.connect(str(home.settings.build_database)) as connection:
-        connection.execute("create schema marts")
-        connection.execute(
-            "create table marts.dim_customers (customer_key varchar not null, age_group varchar)"
-        )
-        connection.execute("create table marts.fct_sales (sale_key int, customer_key varchar)")
-        connection.execute("comment on table marts.fct_sales is 'one row per sale'")
-        for key in (token, "f" * 32):
-            connection.execute("insert into marts.dim_customers values ($1, '30-39')", [key])
-            connection.execute("insert into marts.fct_sales values (1, $1)", [key])
-    generation = home.settings.generations_folder / "one" / "larder.duckdb"
-    generation.parent.mkdir(parents=True)
-    generation.write_bytes(home.settings.build_database.read_bytes())
-
-
-@pytest.fixture
-def token(home: Home) -> str:
-    write_everything(home)
-    home.load()
-    with open_vault(home.settings) as vault:
-        (token,) = vault.known_tokens(GONE, ["commerce"])
-    build(home, token)
-    return token
-
-
-def contents(home: Home) -> set[str]:
-    """Return the hashes of the landing files."""
-    return {sha256_of(file.path) for file in find_files(home.settings.landing_folder)}
-
-
-def everything(home: Home) -> bytes:
-    """Return the content of all files, decompressed, but for the vault's."""
-    found = b""
-    for path in home.settings.home.rglob("*"):
-        if not path.is_file() or path.parent == home.settings.vault_folder:
-            continue
-        data = path.read_bytes()
-        found += data
-        if path.suffix == ".gz":
-            found += gzip.decompress(data)
-        elif path.suffix == ".zst":
-            with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as stream:
-                found += stream.read()
-        elif path.suffix == ".parquet":
-            found += json.dumps(
-                pq.read_table(path).to_pylist(), default=str, ensure_ascii=False
-            ).encode()
-    return found
 
 
 def test_nothing_of_the_person_is_left_and_all_others_are(home: Home, token: str) -> None:
@@ -260,43 +116,6 @@ def test_rewritten_files_are_not_loaded_again_and_a_fresh_load_agrees(
 
 
 @pytest.mark.usefixtures("token")
-def test_databases_have_the_hashes_of_what_is_left(home: Home) -> None:
-    query = (
-        "select natural_key as event_id, commerce_token as customer_key, content_hash "
-        "from read_parquet($1) order by all"
-    )
-    files = str(home.settings.raw_folder / "fridge/stock_events/*/*.parquet")
-    with duckdb.connect(str(home.settings.build_database)) as connection:
-        connection.execute("create schema anonymised")
-        connection.execute(f"create table anonymised.events as {query}", [files])
-
-    erase(home.settings, GONE, now)
-
-    with duckdb.connect(str(home.settings.build_database)) as connection:
-        left = connection.execute("from anonymised.events order by all").fetchall()
-        assert left == connection.execute(query, [files]).fetchall()
-        assert left[0][:2] == ("e1", None)
-
-
-def test_databases_lose_the_person_but_not_the_sales(home: Home, token: str) -> None:
-    report = erase(home.settings, GONE, now)
-
-    assert (report.tables, report.table_rows) == (4, 4)
-    for file in (
-        home.settings.build_database,
-        home.settings.generations_folder / "one" / "larder.duckdb",
-    ):
-        assert token.encode() not in file.read_bytes()
-        with duckdb.connect(str(file), read_only=True) as connection:
-            sales = connection.execute("from marts.fct_sales order by all").fetchall()
-            people = connection.execute("from marts.dim_customers").fetchall()
-            comments = connection.execute("select comment from duckdb_tables()").fetchall()
-        assert sales == [(1, "f" * 32), (1, None)]
-        assert people == [("f" * 32, "30-39")]
-        assert ("one row per sale",) in comments
-
-
-@pytest.mark.usefixtures("token")
 def test_what_arrives_later_is_not_taken_and_goes_with_the_next_erasure(home: Home) -> None:
     erase(home.settings, GONE, now)
     late = home.land(
@@ -312,57 +131,6 @@ def test_what_arrives_later_is_not_taken_and_goes_with_the_next_erasure(home: Ho
     assert GONE.encode() not in late.read_bytes()
     again = erase(home.settings, GONE, now)
     assert (again.landing_files, again.segments, again.tables) == (0, 0, 0)
-
-
-def die_at(patch: pytest.MonkeyPatch, places: tuple[str, ...], moment: int) -> None:
-    """Kill whoever calls the functions at these places, together, for the n-th time."""
-    calls = 0
-
-    def dying(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == moment:
-                raise KeyboardInterrupt
-            return original(*arguments)
-
-        return call
-
-    for place in places:
-        module, _, name = place.rpartition(".")
-        patch.setattr(place, dying(getattr(import_module(module), name)))
-
-
-COMMITS = tuple(f"loaders.erasing.{module}.commit" for module in ("segments", "steps", "databases"))
-DATABASE = ("loaders.erasing.steps.erase_from_database",)
-PROOF = ("loaders.erasing.steps.prove",)
-
-
-@pytest.mark.parametrize(
-    ("places", "moment"),
-    # the customers' four segments, their four landing files, those segments again, and so on
-    [*((COMMITS, moment) for moment in (2, 4, 6, 9, 11, 14)), (DATABASE, 2), (PROOF, 1)],
-)
-def test_an_erasure_that_was_killed_can_be_run_again(
-    home: Home,
-    token: str,
-    monkeypatch: pytest.MonkeyPatch,
-    places: tuple[str, ...],
-    moment: int,
-) -> None:
-    before = contents(home)
-    with monkeypatch.context() as patch:
-        die_at(patch, places, moment)
-        with pytest.raises(KeyboardInterrupt):
-            erase(home.settings, GONE, now)
-    assert home.load().files == 0
-    report = erase(home.settings, GONE, now)
-    assert (report.traces, report.unsearchable) == ([], [])
-    left = everything(home)
-    for trace in (GONE, EMAIL, NAME, "patient-0017", token, *(before - contents(home))):
-        assert trace.encode() not in left
-    assert home.load().files == 0
-    assert home.rejections() == [(3, "invalid_value")]
 
 
 def test_short_ids_are_looked_for_in_the_fields_of_persons_only(home: Home) -> None:
@@ -384,6 +152,17 @@ def test_a_file_with_the_longest_of_names_is_rewritten(home: Home) -> None:
     report = erase(home.settings, GONE, now)
     assert (report.landing_files, report.traces) == (1, [])
     assert GONE.encode() not in path.read_bytes()
+
+
+def test_a_file_whose_name_is_not_utf_8_is_not_loaded_again(home: Home) -> None:
+    name = os.fsdecode(b"fridge/stock_events/b\xe4ckerei.ndjson")
+    home.land(name, line(event(1, customer_id=GONE)) + line(event(2)))
+    report = erase(home.settings, GONE, now)
+    assert (report.landing_files, report.segments, report.traces) == (1, 1, [])
+
+    assert home.load().files == 0
+    assert home.keys() == ["e1", "e2"]
+    assert home.rejections() == []
 
 
 def test_the_same_id_in_another_domain_is_somebody_else(home: Home) -> None:

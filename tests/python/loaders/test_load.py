@@ -18,8 +18,8 @@ from larder.errors import LandingError
 from larder.settings import Settings
 from loaders import segments
 from loaders.landing import find_files, sha256_of
+from loaders.ledger import Ledger, find_segments
 from loaders.load import load
-from loaders.segments import Ledger, find_segments
 
 STOCK = "fridge/stock_events"
 LOAD = """

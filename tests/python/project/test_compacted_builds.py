@@ -14,8 +14,8 @@ from warehouse_homes import NOW, settings_of
 from larder.settings import Settings
 from loaders.audit import audit
 from loaders.compaction import LEAST_PARTS, compact
+from loaders.ledger import find_segments
 from loaders.load import load
-from loaders.segments import find_segments
 
 SELECTED = ("--select", "+fct_waste", "+rpt_data_quality")
 LATER = NOW + timedelta(days=2)
