@@ -2,7 +2,7 @@
 
 A compacted segment holds the rows of its parts as they were, and names them in its Parquet
 metadata. While a part is still there (something was killed), a build sees the compacted segment
-only, at the moment its parts were accepted: see macros/accept_segments_sql.sql.
+only, at the moment its parts were accepted: see macros/compacted_segments_sql.sql.
 """
 
 from __future__ import annotations

@@ -102,6 +102,7 @@ def test_builds_refresh_everything_until_one_succeeds(
             raise BuildError("only asked")
         target = target_folder(settings, "build")
         target.mkdir(parents=True, exist_ok=True)
+        settings.build_database.touch()
         (target / "run_results.json").write_text('{"results": [], "elapsed_time": 0}')
 
     monkeypatch.setattr("larder.build.run_dbt", run)
