@@ -124,7 +124,10 @@ def measured(
         if number in batch.counted:
             found[number] = batch.broken[number] / max(batch.counted[number], 1)
         elif rule.expectation == "fresh_within_hours" and rule.column in batch.newest:
-            found[number] = (now - batch.newest[rule.column]).total_seconds() / 3600
+            newest = batch.newest[rule.column]
+            # what comes late says nothing of how new the newest is
+            if newest.date() >= max(history, default=date.min):
+                found[number] = (now - newest).total_seconds() / 3600
         elif rule.expectation in ("volume_at_least", "volume_at_most"):
             ratio = volume_ratio(batch.days, history)
             if ratio is not None:

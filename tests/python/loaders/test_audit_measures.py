@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ from audit_batches import STOCK, event, land, settings_for, thresholds
 
 from larder.warehouse import open_memory
 from loaders.audit import measures, verdicts
-from loaders.audit.measures import Batch, frame, measure, volume_ratio
+from loaders.audit.measures import Batch, frame, measure, measured, volume_ratio
 from loaders.audit.rules import Rule, read_rules
 from loaders.entities import read_entities
 
@@ -51,6 +51,18 @@ def test_a_frame_is_cut_by_content_and_holds_no_person(
         assert set(cut["location_id"]) == {True}
         assert set(cut["quantity"]) == {1.0}
     assert len(frames[0]) == len(frames[1])
+
+
+def test_records_that_come_late_say_nothing_of_freshness(tmp_path: Path) -> None:
+    rules = dict(
+        enumerate(rules_of(tmp_path, f"{STOCK},occurred_at,fresh_within_hours,,24,0,warning,W."))
+    )
+    noon = datetime(2026, 5, 20, 12)  # noqa: DTZ001
+    batch = Batch(read_entities()[STOCK], [], [], newest={"occurred_at": noon})
+    now = noon + timedelta(hours=60)
+    assert measured(batch, rules, {}, now) == {0: 60}
+    assert measured(batch, rules, {noon.date(): 7}, now) == {0: 60}
+    assert measured(batch, rules, {noon.date() + timedelta(days=1): 7}, now) == {}
 
 
 def test_volume_compares_the_days_that_are_over() -> None:
