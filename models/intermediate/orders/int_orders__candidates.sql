@@ -67,8 +67,7 @@ pairs as (
     inner join locations on stock_days.location_id = locations.location_id
     inner join items on stock_days.item_id = items.item_id
     where
-        not locations.is_deleted
-        and locations.status != 'decommissioned'
+        locations.is_in_service
         and not items.is_deleted
         and cast(stock_days.last_event_at as date)
         > stock_days.stock_date - {{ var('active_days') }}
@@ -97,7 +96,7 @@ deliveries as (
         on
             earliest_dates.earliest_date <= dates.calendar_date
             and earliest_dates.earliest_date + 14 > dates.calendar_date
-    where {{ json_list_contains('lower(earliest_dates.restock_weekdays)', 'dates.weekday') }}
+    where {{ json_list_contains('earliest_dates.restock_weekdays', 'dates.weekday') }}
 ),
 
 next_deliveries as (

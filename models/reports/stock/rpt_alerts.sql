@@ -42,9 +42,7 @@ places as (
         location_days.location_id,
         coalesce(locations.location_name, location_days.location_id) as location_name,
         coalesce(locations.status, 'online') as status,
-        coalesce(
-            locations.restock_weekdays, '["mon","tue","wed","thu","fri","sat","sun"]'
-        ) as restock_weekdays,
+        locations.restock_weekdays,
         location_days.time_zone,
         location_days.opens_minute,
         location_days.closes_minute - location_days.opens_minute as open_minutes,
@@ -68,9 +66,7 @@ places as (
         ) }} as next_closing_at
     from location_days
     left join locations on location_days.location_id = locations.location_id
-    where
-        not coalesce(locations.is_deleted, false)
-        and coalesce(locations.status, 'online') != 'decommissioned'
+    where coalesce(locations.is_in_service, true)
 ),
 
 deliveries as (
@@ -88,7 +84,11 @@ deliveries as (
             dates.calendar_date > places.local_date
             or places.minute_of_day < places.opens_minute
         )
-        and {{ json_list_contains('lower(places.restock_weekdays)', 'dates.weekday') }}
+        -- a place that the catalogue does not know may have one every day
+        and (
+            places.restock_weekdays is null
+            or {{ json_list_contains('places.restock_weekdays', 'dates.weekday') }}
+        )
     group by places.location_id
 ),
 
