@@ -22,9 +22,9 @@ units_held as (
     from {{ ref('int_stock__units_held') }}
 ),
 
-holidays as (
+region_dates as (
     select *
-    from {{ ref('int_orders__holidays') }}
+    from {{ ref('dim_region_dates') }}
 ),
 
 dates as (
@@ -162,7 +162,7 @@ candidates as (
                 0
             ) as numeric(18, 3)
         ) as stock_units,
-        holidays.calendar_date is not null as is_holiday
+        coalesce(region_dates.is_holiday, false) as is_holiday
     from pairs
     inner join next_deliveries
         on
@@ -172,8 +172,10 @@ candidates as (
         on pairs.location_id = sellable.location_id and pairs.item_id = sellable.item_id
     left join usual_sales
         on pairs.location_id = usual_sales.location_id and pairs.item_id = usual_sales.item_id
-    left join holidays
-        on pairs.region = holidays.region and next_deliveries.order_date = holidays.calendar_date
+    left join region_dates
+        on
+            pairs.region = region_dates.region
+            and next_deliveries.order_date = region_dates.calendar_date
 )
 
 select *
