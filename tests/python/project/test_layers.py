@@ -129,7 +129,7 @@ def test_a_staging_model_reads_the_source_of_its_name_alone(
     manifest: dict[str, Any], nodes: Nodes
 ) -> None:
     for name, node in models(nodes):
-        # what the loader records of itself is put together from the views of all entities
+        # what the loader records of itself is of all entities, under names of its own
         if layer(node) == "staging" and not name.startswith("stg_raw__"):
             (parent,) = node["depends_on"]["nodes"]
             source = manifest["sources"][parent]
