@@ -116,7 +116,7 @@ members as (
         location_scopes.scope,
         location_scopes.scope_id,
         item_periods.*,
-        item_periods.accepted_at as changed_after
+        {{ dbt.dateadd('microsecond', -1, 'item_periods.accepted_at') }} as changed_after
     from {{ ref('int_stock__item_periods') }} as item_periods
     inner join location_scopes
         on item_periods.location_id = location_scopes.location_id and location_scopes.is_current
