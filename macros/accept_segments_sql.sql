@@ -1,4 +1,9 @@
-{#- The statements that bring `raw.segments` up to date with the folder of segments (DuckDB). -#}
+{#-
+    The statements that bring `raw.segments` up to date with the folder of segments (DuckDB).
+
+    They read the temporary tables `segments_found`, `verdicts_found` (found_segments_sql) and
+    `compacted_found` (compacted_segments_sql).
+-#}
 {% macro accept_segments_sql(home) -%}
     create schema if not exists raw;
     create table if not exists raw.segments (

@@ -1,6 +1,10 @@
 {#-
     The statements that say when each compacted segment was accepted, and take the parts that a
     kill has left out of the segments found (DuckDB).
+
+    They make the temporary tables `parts_found` (segment, part) and `compacted_found` (segment,
+    accepted_at; null unless all parts had been accepted), read `raw.segments` as the last build
+    left it, and delete from `segments_found` (found_segments_sql).
 -#}
 {% macro compacted_segments_sql(home) -%}
     {%- set has_compacted = run_query(

@@ -1,4 +1,9 @@
-{#- The statements that list the segments below a home, and their newest verdicts (DuckDB). -#}
+{#-
+    The statements that list the segments below a home, and their newest verdicts (DuckDB).
+
+    They make the temporary tables `segments_found` (segment, path) and `verdicts_found` (segment,
+    verdict).
+-#}
 {% macro found_segments_sql(home) -%}
     {%- set has_verdicts = run_query(
         "select count(*) from glob('" ~ home ~ "/audit/verdicts/*.parquet')"

@@ -55,7 +55,6 @@ lone_copies as (
         records.unit_price_usd,
         records.is_promoted,
         1 as copy_number,
-        true as is_current,
         records.expires_on,
         records.occurred_at,
         records.content_hash,
@@ -120,7 +119,7 @@ different_copies as (
     ) = 1
 ),
 
-ranked as (
+numbered as (
     select
         event_id,
         location_id,
@@ -135,7 +134,6 @@ ranked as (
         cast(
             row_number() over (partition by event_id order by content_hash) as integer
         ) as copy_number,
-        content_hash = min(content_hash) over (partition by event_id) as is_current,
         expires_on,
         occurred_at,
         content_hash,
@@ -149,8 +147,15 @@ ranked as (
 copies as (
     select * from lone_copies
     union all
-    select * from ranked
+    select * from numbered
+),
+
+marked as (
+    select
+        *,
+        copy_number = 1 as is_current
+    from copies
 )
 
 select *
-from copies
+from marked

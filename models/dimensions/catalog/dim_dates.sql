@@ -21,7 +21,7 @@ regions as (
         region,
         count(*) over () as region_count
     from locations
-    where not is_deleted and status != 'decommissioned'
+    where is_in_service
     group by region
 ),
 

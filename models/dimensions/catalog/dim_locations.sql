@@ -19,6 +19,7 @@ described as (
         cast(population as bigint) as population,
         cast(capacity_units as integer) as capacity_units,
         is_deleted,
+        is_in_service,
         opened_on,
         updated_at
     from locations

@@ -37,7 +37,7 @@ completed as (
         -- a name that no clock knows counts as absent
         coalesce(time_zones.time_zone, 'UTC') as time_zone,
         coalesce(
-            newest.restock_weekdays, '["mon","tue","wed","thu","fri","sat","sun"]'
+            lower(newest.restock_weekdays), '["mon","tue","wed","thu","fri","sat","sun"]'
         ) as restock_weekdays,
         newest.latitude,
         newest.longitude,
@@ -47,6 +47,8 @@ completed as (
         coalesce(opening_hours.closes_minute, {{ var('default_closes_minute') }})
             as closes_minute,
         newest.is_deleted,
+        not newest.is_deleted and coalesce(newest.status, 'online') != 'decommissioned'
+            as is_in_service,
         newest.opened_on,
         newest.updated_at,
         newest.accepted_at

@@ -22,9 +22,9 @@ units_held as (
     from {{ ref('int_stock__units_held') }}
 ),
 
-holidays as (
+region_dates as (
     select *
-    from {{ ref('int_orders__holidays') }}
+    from {{ ref('dim_region_dates') }}
 ),
 
 dates as (
@@ -67,8 +67,7 @@ pairs as (
     inner join locations on stock_days.location_id = locations.location_id
     inner join items on stock_days.item_id = items.item_id
     where
-        not locations.is_deleted
-        and locations.status != 'decommissioned'
+        locations.is_in_service
         and not items.is_deleted
         and cast(stock_days.last_event_at as date)
         > stock_days.stock_date - {{ var('active_days') }}
@@ -97,7 +96,7 @@ deliveries as (
         on
             earliest_dates.earliest_date <= dates.calendar_date
             and earliest_dates.earliest_date + 14 > dates.calendar_date
-    where {{ json_list_contains('lower(earliest_dates.restock_weekdays)', 'dates.weekday') }}
+    where {{ json_list_contains('earliest_dates.restock_weekdays', 'dates.weekday') }}
 ),
 
 next_deliveries as (
@@ -163,7 +162,7 @@ candidates as (
                 0
             ) as numeric(18, 3)
         ) as stock_units,
-        holidays.calendar_date is not null as is_holiday
+        coalesce(region_dates.is_holiday, false) as is_holiday
     from pairs
     inner join next_deliveries
         on
@@ -173,8 +172,10 @@ candidates as (
         on pairs.location_id = sellable.location_id and pairs.item_id = sellable.item_id
     left join usual_sales
         on pairs.location_id = usual_sales.location_id and pairs.item_id = usual_sales.item_id
-    left join holidays
-        on pairs.region = holidays.region and next_deliveries.order_date = holidays.calendar_date
+    left join region_dates
+        on
+            pairs.region = region_dates.region
+            and next_deliveries.order_date = region_dates.calendar_date
 )
 
 select *

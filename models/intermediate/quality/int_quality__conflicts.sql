@@ -1,5 +1,6 @@
 -- one row per entity with records that lost to another one of the same key (and, where records
--- change, of the same moment): the smallest content hash stays
+-- change, of the same moment): the smallest content hash stays. Which stock events and order lines
+-- lost is known from their own models
 with conflicts as (
     select
         source,
@@ -9,16 +10,23 @@ with conflicts as (
         newest_received_at
     from {{ ref('anon_quality__conflicts') }}
     union all
-    {{ conflict_losers(
-        'fridge/stock_events', ref('anon_commerce__stock_events'), ['event_id'], 'not is_current'
-    ) }}
+    select
+        'fridge' as source,
+        'stock_events' as entity,
+        'another record of this key stays' as detail,
+        count(*) as records,
+        max(received_at) as newest_received_at
+    from {{ ref('anon_commerce__stock_events') }}
+    where not is_current
     union all
-    {{ conflict_losers(
-        'orders/order_lines',
-        ref('anon_commerce__order_lines'),
-        ['order_line_key', 'updated_at'],
-        'not is_valid'
-    ) }}
+    select
+        'orders' as source,
+        'order_lines' as entity,
+        'another record of this key and updated_at stays' as detail,
+        count(*) as records,
+        max(received_at) as newest_received_at
+    from {{ ref('anon_commerce__order_lines') }}
+    where not is_valid
 ),
 
 found as (

@@ -42,7 +42,7 @@ regions as (
         max(location_days.as_of_date) as as_of_date
     from locations
     inner join location_days on locations.location_id = location_days.location_id
-    where not locations.is_deleted and locations.status != 'decommissioned'
+    where locations.is_in_service
     group by locations.region
 ),
 

@@ -1,13 +1,13 @@
 -- one row per thing that somebody should do something about now; an alert goes away with its cause
 -- each step imports the stock days for itself: DuckDB copies what is used twice
 with location_days as (
-    select *
+    select as_of_at
     from {{ ref('int_clock__location_days') }}
 ),
 
-locations as (
+places as (
     select *
-    from {{ ref('dim_locations') }}
+    from {{ ref('int_stock__places_now') }}
 ),
 
 items as (
@@ -15,16 +15,9 @@ items as (
     from {{ ref('dim_items') }}
 ),
 
-dates as (
-    select
-        calendar_date,
-        weekday
-    from {{ ref('dim_dates') }}
-),
-
-item_days as (
+stock_now as (
     select *
-    from {{ ref('int_stock__item_days') }}
+    from {{ ref('int_stock__stock_now') }}
 ),
 
 units_held as (
@@ -35,148 +28,6 @@ units_held as (
 monitoring as (
     select *
     from {{ ref('ml_monitoring') }}
-),
-
-places as (
-    select
-        location_days.location_id,
-        coalesce(locations.location_name, location_days.location_id) as location_name,
-        coalesce(locations.status, 'online') as status,
-        coalesce(
-            locations.restock_weekdays, '["mon","tue","wed","thu","fri","sat","sun"]'
-        ) as restock_weekdays,
-        location_days.time_zone,
-        location_days.opens_minute,
-        location_days.closes_minute - location_days.opens_minute as open_minutes,
-        location_days.has_stock_events,
-        location_days.local_date,
-        location_days.as_of_date,
-        location_days.as_of_at,
-        {{ dbt.datediff(
-            'cast(location_days.local_date as timestamp)',
-            local_time('location_days.as_of_at', 'location_days.time_zone'),
-            'minute'
-        ) }} as minute_of_day,
-        location_days.closes_minute,
-        {{ utc_time(
-            dbt.dateadd(
-                'minute',
-                'location_days.closes_minute',
-                'cast(location_days.as_of_date + 1 as timestamp)'
-            ),
-            'location_days.time_zone'
-        ) }} as next_closing_at
-    from location_days
-    left join locations on location_days.location_id = locations.location_id
-    where
-        not coalesce(locations.is_deleted, false)
-        and coalesce(locations.status, 'online') != 'decommissioned'
-),
-
-deliveries as (
-    select
-        places.location_id,
-        min(dates.calendar_date) as delivery_date
-    from places
-    inner join dates
-        on
-            places.local_date <= dates.calendar_date
-            and places.local_date + 7 >= dates.calendar_date
-    where
-        -- deliveries come before opening
-        (
-            dates.calendar_date > places.local_date
-            or places.minute_of_day < places.opens_minute
-        )
-        and {{ json_list_contains('lower(places.restock_weekdays)', 'dates.weekday') }}
-    group by places.location_id
-),
-
-place_hours as (
-    select
-        places.*,
-        greatest(
-            least(places.closes_minute - places.minute_of_day, places.open_minutes), 0
-        ) as minutes_left_today,
-        deliveries.delivery_date
-    from places
-    left join deliveries on places.location_id = deliveries.location_id
-),
-
--- opening hours in which the stock must do; without deliveries, as long as anybody looks ahead
-hours_to_cover as (
-    select
-        *,
-        case
-            when delivery_date = local_date then 0
-            when delivery_date is not null
-                then least(
-                    minutes_left_today + open_minutes * (delivery_date - local_date - 1),
-                    {{ var('selling_out_hours') }} * 60
-                )
-            else {{ var('selling_out_hours') }} * 60
-        end as minutes_to_cover
-    from place_hours
-),
-
-usual_sales as (
-    select
-        item_days.location_id,
-        item_days.item_id,
-        cast(sum(item_days.sold_units) as double) / nullif(
-            cast(sum(item_days.open_minutes - item_days.stocked_out_minutes) as double), 0
-        ) as units_a_minute
-    from item_days
-    inner join location_days on item_days.location_id = location_days.location_id
-    where
-        item_days.is_known
-        and item_days.item_date <= location_days.as_of_date
-        and item_days.item_date > location_days.as_of_date - {{ var('usual_sales_days') }}
-    group by item_days.location_id, item_days.item_id
-    having sum(item_days.open_minutes) > sum(item_days.stocked_out_minutes)
-),
-
--- each pair as it is now, and what has gone since the newest day that has closed
-stock_now as (
-    select
-        stock_days.location_id,
-        stock_days.item_id,
-        coalesce(items.item_name, stock_days.item_id) as item_name,
-        hours_to_cover.location_name,
-        hours_to_cover.time_zone,
-        hours_to_cover.opens_minute,
-        hours_to_cover.closes_minute,
-        hours_to_cover.open_minutes,
-        hours_to_cover.minute_of_day,
-        hours_to_cover.minutes_left_today,
-        hours_to_cover.minutes_to_cover,
-        hours_to_cover.local_date,
-        hours_to_cover.as_of_date,
-        hours_to_cover.as_of_at,
-        greatest(cast(stock_days.closing_units as double), 0) as units,
-        case
-            when hours_to_cover.local_date > hours_to_cover.as_of_date
-                then cast(
-                    stock_days.sold_units + stock_days.discarded_units - stock_days.adjusted_units
-                    as double
-                )
-            else 0
-        end as units_gone_today,
-        greatest(coalesce(usual_sales.units_a_minute, 0), 0) as units_a_minute
-    from {{ ref('fct_stock_days') }} as stock_days
-    inner join hours_to_cover
-        on
-            stock_days.location_id = hours_to_cover.location_id
-            and stock_days.stock_date = hours_to_cover.local_date
-    left join items on stock_days.item_id = items.item_id
-    left join usual_sales
-        on
-            stock_days.location_id = usual_sales.location_id
-            and stock_days.item_id = usual_sales.item_id
-    where
-        not coalesce(items.is_deleted, false)
-        and cast(stock_days.last_event_at as date)
-        > stock_days.stock_date - {{ var('active_days') }}
 ),
 
 expiring_lots as (

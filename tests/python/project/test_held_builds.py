@@ -8,12 +8,12 @@ from pathlib import Path
 import duckdb
 import pytest
 from dbt_client import WITHOUT_TESTS, Dbt
+from landing_zone import Home, decide
 from warehouse_homes import NOW, settings_of
 
 from larder import build
 from larder.errors import BuildError
 from larder.settings import Settings
-from loaders.audit.verdicts import Verdict, Verdicts, segment_names
 from loaders.load import load
 
 SELECTED = ("--select", "+fct_waste")
@@ -52,10 +52,7 @@ def test_what_is_held_after_it_was_built_is_taken_out(
     assert result.success, (result.message, result.problems)
     assert wasted(settings) == 1
 
-    verdicts = Verdicts(settings)
-    (segment,) = segment_names(settings)
-    held = Verdict(segment, "held", verdicts.instant(NOW), "wrong", "batch")
-    verdicts.write([held], None, ())
+    decide(Home(settings), "held")
     with pytest.raises(BuildError):
         build.build(settings, [segment])
     assert asked.pop() == ["build", "--full-refresh"]

@@ -19,12 +19,15 @@ from loaders.dead_letters import CONFLICT_REASON, dead_letters
 from loaders.load import load
 
 # They say when a build ran, not what happened.
-RUN_TIME_COLUMNS = {"accepted_at", "changed_at", "received_at", "newest_received_at"}
+RUN_TIME_COLUMNS = {
+    "accepted_at", "changed_after", "changed_at", "received_at", "newest_received_at",
+}  # fmt: skip
 # Rows that only say that something is gone, so that what is built on them hears of it.
 HELD_WHERE = {
     "int_stock__item_days": "is_known",
     "int_stock__item_periods": "is_known",
     "int_stock__location_scopes": "is_current",
+    "int_stock__scope_periods": "is_known",
 }
 # Scores are history: what was said once stays, and a full refresh leaves it.
 SCORES = "path:python_models"

@@ -1,7 +1,11 @@
-"""The layer rule: a layer looks only downwards, and nobody looks at people but `anonymised/`."""
+"""The layer rule: a layer looks only downwards, and nobody looks at people but `anonymised/`.
+
+The packages of Python have a rule of their own, the last test.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
@@ -129,7 +133,7 @@ def test_a_staging_model_reads_the_source_of_its_name_alone(
     manifest: dict[str, Any], nodes: Nodes
 ) -> None:
     for name, node in models(nodes):
-        # what the loader records of itself is put together from the views of all entities
+        # what the loader records of itself is of all entities, under names of its own
         if layer(node) == "staging" and not name.startswith("stg_raw__"):
             (parent,) = node["depends_on"]["nodes"]
             source = manifest["sources"][parent]
@@ -144,3 +148,42 @@ def test_no_personal_column_is_named_after_the_anonymised_layer(nodes: Nodes, co
         code = (PROJECT_ROOT / node["original_file_path"]).read_text(encoding="utf-8")
         bare = re.sub(r"--.*|\{#.*?#\}|#.*", "", code)
         assert not re.search(rf"\b{column}\b", bare), f"{name} names {column}"
+
+
+# package → what of ours it may import, as CONTRIBUTING.md says; `larder/` itself may import all
+LOADERS_USE = ("settings", "errors", "keys", "lock", "progress", "warehouse")
+MAY_IMPORT = {
+    "larder/learning": {"larder.learning"},
+    "larder/serving": {"larder.serving"}
+    | {f"larder.{name}" for name in ("settings", "errors", "lock", "warehouse")},
+    "loaders": {"loaders"} | {f"larder.{name}" for name in LOADERS_USE},
+    "python_models": {"larder.learning"},
+}
+# … and the mathematics opens no file, connection or process
+PURE = ("larder/learning", "python_models")
+IMPURE = {"duckdb", "dbt", "os", "io", "pathlib", "shutil", "socket", "sqlite3", "subprocess"}
+
+
+def imports(code: str) -> Iterator[str]:
+    """Yield the full name of everything that a file imports."""
+    for statement in ast.walk(ast.parse(code)):
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    files = sorted((PROJECT_ROOT / package).rglob("*.py"))
+    assert files
+    wrong = []
+    for file in files:
+        for name in imports(file.read_text(encoding="utf-8")):
+            top = name.partition(".")[0]
+            is_ours = top in ("larder", "loaders")
+            if is_ours and not any(f"{name}.".startswith(f"{may}.") for may in MAY_IMPORT[package]):
+                wrong.append(f"{file.relative_to(PROJECT_ROOT)} imports {name}")
+            if package in PURE and top in IMPURE:
+                wrong.append(f"{file.relative_to(PROJECT_ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)

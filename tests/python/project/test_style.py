@@ -13,7 +13,7 @@ from larder.settings import PROJECT_ROOT, Settings
 
 Nodes = Callable[[str], list[dict[str, Any]]]
 
-YAML_LINES = 310
+YAML_LINES = 300
 MOST_COPIES = 3
 PUBLIC_LAYERS = ("facts", "dimensions", "scores", "reports")
 
