@@ -26,6 +26,27 @@ newest as (
     ) = 1
 ),
 
+-- Monday is mon
+weekdays as (
+    select
+        location_id,
+        replace(
+            replace(
+                replace(
+                    replace(
+                        replace(
+                            replace(
+                                replace(lower(restock_weekdays), 'monday', 'mon'),
+                                'tuesday', 'tue'
+                            ), 'wednesday', 'wed'
+                        ), 'thursday', 'thu'
+                    ), 'friday', 'fri'
+                ), 'saturday', 'sat'
+            ), 'sunday', 'sun'
+        ) as restock_weekdays
+    from newest
+),
+
 completed as (
     select
         newest.location_id,
@@ -36,9 +57,20 @@ completed as (
         newest.region,
         -- a name that no clock knows counts as absent
         coalesce(time_zones.time_zone, 'UTC') as time_zone,
-        coalesce(
-            lower(newest.restock_weekdays), '["mon","tue","wed","thu","fri","sat","sun"]'
-        ) as restock_weekdays,
+        -- so does a list without any weekday, unless it is empty: nothing is delivered there
+        case
+            when
+                weekdays.restock_weekdays = '[]'
+                or weekdays.restock_weekdays like '%"mon"%'
+                or weekdays.restock_weekdays like '%"tue"%'
+                or weekdays.restock_weekdays like '%"wed"%'
+                or weekdays.restock_weekdays like '%"thu"%'
+                or weekdays.restock_weekdays like '%"fri"%'
+                or weekdays.restock_weekdays like '%"sat"%'
+                or weekdays.restock_weekdays like '%"sun"%'
+                then weekdays.restock_weekdays
+            else '["mon","tue","wed","thu","fri","sat","sun"]'
+        end as restock_weekdays,
         newest.latitude,
         newest.longitude,
         newest.population,
@@ -53,6 +85,7 @@ completed as (
         newest.updated_at,
         newest.accepted_at
     from newest
+    inner join weekdays on newest.location_id = weekdays.location_id
     left join time_zones on newest.time_zone = time_zones.time_zone
     left join opening_hours on newest.kind = opening_hours.location_kind
 )

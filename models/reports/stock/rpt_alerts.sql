@@ -30,21 +30,14 @@ monitoring as (
     from {{ ref('ml_monitoring') }}
 ),
 
-expiring_lots as (
+-- what is past its last day is one lot, however many days it came from
+lots as (
     select
-        stock_now.*,
-        units_held.expires_on,
-        sum(cast(units_held.units as double)) over (
-            partition by units_held.location_id, units_held.item_id
-            order by units_held.expires_on
-            rows between unbounded preceding and current row
-        ) as units_held,
-        case
-            when units_held.expires_on < stock_now.local_date then 0
-            else
-                stock_now.minutes_left_today
-                + stock_now.open_minutes * (units_held.expires_on - stock_now.local_date)
-        end as minutes_left
+        stock_now.location_id,
+        stock_now.item_id,
+        greatest(units_held.expires_on, stock_now.local_date - 1) as sold_until,
+        min(units_held.expires_on) as expires_on,
+        sum(cast(units_held.units as double)) as lot_units
     from units_held
     inner join stock_now
         on
@@ -52,6 +45,32 @@ expiring_lots as (
             and units_held.item_id = stock_now.item_id
             and units_held.as_of_date = stock_now.as_of_date
     where units_held.expires_on <= stock_now.as_of_date + {{ var('expiring_days') }}
+    group by
+        stock_now.location_id,
+        stock_now.item_id,
+        greatest(units_held.expires_on, stock_now.local_date - 1)
+),
+
+expiring_lots as (
+    select
+        stock_now.*,
+        lots.expires_on,
+        sum(lots.lot_units) over (
+            partition by lots.location_id, lots.item_id
+            order by lots.sold_until
+            rows between unbounded preceding and current row
+        ) as units_held,
+        case
+            when lots.sold_until < stock_now.local_date then 0
+            else
+                stock_now.minutes_left_today
+                + stock_now.open_minutes * (lots.sold_until - stock_now.local_date)
+        end as minutes_left
+    from lots
+    inner join stock_now
+        on
+            lots.location_id = stock_now.location_id
+            and lots.item_id = stock_now.item_id
 ),
 
 unsold_lots as (
@@ -85,7 +104,8 @@ expiring as (
             when expires_on <= as_of_date and minutes_left = 0
                 then
                     {{ short_number('unsold_units') }} || ' there should be past the last day of '
-                    || 'sale, ' || cast(expires_on as varchar) || ', and no discard was reported'
+                    || 'sale, the first since ' || cast(expires_on as varchar)
+                    || ', and no discard was reported'
             else
                 {{ short_number('units_held') }} || ' must be sold by '
                 || cast(expires_on as varchar) || ', and usually about '
