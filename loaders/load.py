@@ -171,8 +171,6 @@ def _entity_path(file: LandingFile) -> str:
 
 def create_functions(connection: duckdb.DuckDBPyConnection, vault: Vault) -> None:
     """Give a connection what the SQL of `loaders.checks` needs."""
-    connection.execute("set TimeZone = 'UTC'")
-    connection.execute("set enable_progress_bar = false")  # it would write into ours
     # Lines come back in the order of the file: their position is their line number.
     connection.execute("set preserve_insertion_order = true")
     connection.create_function("nesting_depth", _nesting_depth, ["VARCHAR"], "BIGINT")

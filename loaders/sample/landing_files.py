@@ -32,6 +32,8 @@ class LandingFiles:
 
     def __post_init__(self) -> None:
         self._connection = duckdb.connect()
+        # DuckDB would draw it into standard output when a file takes long
+        self._connection.execute("set enable_progress_bar = false")
         # One thread: block boundaries inside compressed files must not hang on scheduling.
         self._connection.execute("set threads = 1")
         self._connection.execute("set preserve_insertion_order = true")
