@@ -67,8 +67,8 @@ def make_sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int,
 def built_home(dbt: Dbt, make_sample: Callable[[str, int, int], Settings]) -> Settings:
     """The settings of a warehouse with seven days of five locations, built and published.
 
-    Shared by all tests: read from it, never write to it. dbt's own tests run on it once, in
-    project/test_dbt_tests.py, so that one that fails does not fail everything.
+    Shared by all tests: read from it, never write to it. dbt's own tests run where a user runs
+    them, in larder/test_cli.py, so that one that fails does not fail everything.
     """
     settings = make_sample("built", 7, 5)
     result = dbt.run(settings.home, "build", *WITHOUT_TESTS)
