@@ -143,7 +143,7 @@ def print_summary(console: Console, sections: Sequence[Section]) -> None:
     for section in sections:
         console.print()
         console.print(_render(section))
-        if section.note:
+        if section.note and section.rows:
             console.print(section.note, style="dim", highlight=False)
 
 
