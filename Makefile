@@ -34,7 +34,9 @@ run: $(INSTALLED) ## Write the sample network, then load, audit, build, test and
 	@$(BIN)/larder sample
 	@$(BIN)/larder run
 
-test: lint types unit ## Pass every gate: style, types, dbt, tests
+test: $(INSTALLED) ## Pass every gate: style, types, dbt, tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types
+	@$(MAKE) --no-print-directory unit
 
 lint: $(INSTALLED) ## Check the style of Python and SQL
 	$(BIN)/ruff check .

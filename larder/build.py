@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import deque
@@ -123,6 +124,7 @@ def run_dbt(
     target = target_folder(settings, arguments[0])
     target.mkdir(parents=True, exist_ok=True)
     (target / "run_results.json").unlink(missing_ok=True)
+    _take_newest_parse(target)
     command = [
         *(sys.executable, "-m", "dbt.cli.main", *arguments),
         *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT / "profiles")),
@@ -151,6 +153,15 @@ def run_dbt(
             _follow(line, last_lines, progress)
     if process.returncode != 0:
         raise BuildError(_explain(target, last_lines, settings))
+
+
+def _take_newest_parse(target: Path) -> None:
+    """Start from what the last command parsed, whichever it was; dbt parses what has changed."""
+    parses = sorted(
+        target.parent.glob("*/partial_parse.msgpack"), key=lambda file: file.stat().st_mtime
+    )
+    if parses and parses[-1].parent != target:
+        shutil.copy2(parses[-1], target)
 
 
 def _follow(line: str, last_lines: deque[str], progress: Progress | None) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from dbt_client import WITHOUT_TESTS, Dbt
+from filelock import FileLock
 from warehouse_homes import NOW, settings_of
 
 from larder.serving.publish import publish
@@ -39,39 +41,35 @@ def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="session")
-def dbt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dbt]:
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder for what is made once and read by all workers."""
+    own: Path = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def dbt(of_all_workers: Path) -> Iterator[Dbt]:
     """dbt over this project: `dbt.run(home, "build")`."""
-    runner = Dbt(tmp_path_factory.mktemp("dbt"))
+    runner = Dbt(of_all_workers / "dbt")
     yield runner
     runner.close()
 
 
 @pytest.fixture(scope="session")
-def make_sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int, int], Settings]:
-    """A function (name, days, locations) that writes and loads a sample network."""
-
-    def make(name: str, days: int, locations: int) -> Settings:
-        settings: Settings = settings_of(tmp_path_factory.mktemp(name) / "warehouse")
-        write_sample_network(
-            settings.landing_folder,
-            settings.truth_folder,
-            SampleOptions(days=days, locations=locations),
-        )
-        load(settings, lambda: NOW)
-        return settings
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def built_home(dbt: Dbt, make_sample: Callable[[str, int, int], Settings]) -> Settings:
+def built_home(dbt: Dbt, of_all_workers: Path) -> Settings:
     """The settings of a warehouse with seven days of five locations, built and published.
 
     Shared by all tests: read from it, never write to it. dbt's own tests run where a user runs
     them, in larder/test_cli.py, so that one that fails does not fail everything.
     """
-    settings = make_sample("built", 7, 5)
-    result = dbt.run(settings.home, "build", *WITHOUT_TESTS)
-    assert result.success, (result.message, result.problems)
-    publish(settings, NOW)
+    settings: Settings = settings_of(of_all_workers / "built" / "warehouse")
+    settings.home.parent.mkdir(exist_ok=True)
+    with FileLock(of_all_workers / "built" / "lock"):
+        if not settings.published_database.exists():
+            options = SampleOptions(days=7, locations=5)
+            write_sample_network(settings.landing_folder, settings.truth_folder, options)
+            load(settings, lambda: NOW)
+            result = dbt.run(settings.home, "build", *WITHOUT_TESTS)
+            assert result.success, (result.message, result.problems)
+            publish(settings, NOW)
     return settings

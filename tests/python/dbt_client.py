@@ -8,9 +8,14 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from filelock import FileLock
+
 from larder.settings import PROJECT_ROOT
 
 WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
+# What remembers earlier builds, and all that it reads; the rest is made anew each time anyway.
+REMEMBER = "+config.materialized:incremental"
+SCORES = "path:python_models"
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,27 @@ class DbtResult:
 
 
 class Dbt:
-    """Run dbt commands over this project; `folder` takes dbt's output and the shared parse."""
+    """Run dbt commands; `folder` takes dbt's output and the parses, which all workers share."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
+
+    def parse(self, target: str = "dev", project: Path = PROJECT_ROOT) -> Path:
+        """Parse a project once, every warning an error, and return the folder of the artefacts.
+
+        Raises:
+            RuntimeError: dbt refuses the project; its words are in the message.
+        """
+        folder = self._folder / "parsed" / f"{project.name}_{target}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            if not (folder / "manifest.json").exists():
+                arguments = ("parse", "--warn-error", "--no-partial-parse")
+                parsed = self._ask(folder, arguments, target, folder, project, None, {})
+                if not parsed.success:
+                    raise RuntimeError(f"{target}: {parsed.message} {parsed.problems}")
+        return folder
 
     def run(
         self,
@@ -44,25 +65,29 @@ class Dbt:
         *arguments: str,
         target: str = "dev",
         target_path: Path | None = None,
-        is_parsed: bool = True,
         project: Path = PROJECT_ROOT,
         **environment: str,
     ) -> DbtResult:
-        """Run one command with `LARDER_HOME` = home and wait for its end.
+        """Run one command with `LARDER_HOME` = home over the parsed project and wait for its end.
 
         Artefacts go to `target_path` (default `home/dbt/<command>`), logs to `home/logs/dbt`.
-        `is_parsed` shares one parse among commands; without it dbt parses as it would for a user
-        and writes `manifest.json`. `environment`: further variables, such as LARDER_AS_OF.
+        `environment`: further variables, such as LARDER_AS_OF.
         """
-        manifest = None
-        if is_parsed and target == "dev":
-            manifest = self._folder / "partial_parse.msgpack"
-            if not manifest.exists():
-                parsed = self.run(self._folder, "parse", target_path=self._folder, is_parsed=False)
-                if not parsed.success:
-                    return parsed
         target_path = target_path or home / "dbt" / arguments[0]
         target_path.mkdir(parents=True, exist_ok=True)
+        manifest = self.parse(target, project) / "partial_parse.msgpack"
+        return self._ask(home, arguments, target, target_path, project, manifest, environment)
+
+    def _ask(
+        self,
+        home: Path,
+        arguments: tuple[str, ...],
+        target: str,
+        target_path: Path,
+        project: Path,
+        manifest: Path | None,
+        environment: dict[str, str],
+    ) -> DbtResult:
         request = {
             "arguments": [
                 *arguments,

@@ -12,7 +12,6 @@ from dbt_client import Dbt
 
 from larder.settings import PROJECT_ROOT
 
-SNOWFLAKE = {"SNOWFLAKE_ACCOUNT": "none", "SNOWFLAKE_USER": "none"}
 ASK_THE_WAREHOUSE = ("last_accepted", "newest_date", "named_segments")
 PROJECT_PARTS = (
     "dbt_project.yml",
@@ -29,14 +28,9 @@ PROJECT_PARTS = (
 
 
 @pytest.fixture(scope="session")
-def manifest(dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The manifest of the development target, parsed with every warning an error."""
-    home = tmp_path_factory.mktemp("parse_dev")
-    result = dbt.run(
-        home, "parse", "--warn-error", "--no-partial-parse", target_path=home, is_parsed=False
-    )
-    assert result.success, result.message
-    parsed: dict[str, Any] = json.loads((home / "manifest.json").read_text(encoding="utf-8"))
+def manifest(dbt: Dbt) -> dict[str, Any]:
+    """The manifest of the development target."""
+    parsed: dict[str, Any] = json.loads((dbt.parse() / "manifest.json").read_text(encoding="utf-8"))
     return parsed
 
 
@@ -59,26 +53,23 @@ def compiled(dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[s
     With every warning an error on both targets: some deprecations show on one of them only.
     """
     found = []
+    project = _project(tmp_path_factory.mktemp("compiled") / "without_warehouse")
     for dialect, target in (("duckdb", "dev"), ("snowflake", "prod")):
-        home = tmp_path_factory.mktemp(f"compile_{target}")
-        project = _project(home / "project")
-        for built_before, arguments in (
-            ("", ["--no-partial-parse"]),
+        home = project.with_name(target)
+        for built_before, selected in (
+            ("", []),
             ("yes", ["--select", "config.materialized:incremental"]),
         ):
             result = dbt.run(
                 home,
-                *("compile", "--warn-error", "--no-populate-cache", "--no-introspect", *arguments),
+                *("compile", "--warn-error", "--no-populate-cache", "--no-introspect", *selected),
                 target=target,
-                target_path=home / "target",
-                is_parsed=False,
                 project=project,
                 BUILT_BEFORE=built_before,
-                **SNOWFLAKE,
             )
             assert result.success, (target, result.message, result.problems)
             files = home / f"compiled{built_before}"
-            (home / "target" / "compiled" / "larder").replace(files)
+            (home / "dbt" / "compile" / "compiled" / "larder").replace(files)
             found += [(dialect, file) for file in sorted(files.rglob("*.sql"))]
     return found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from dbt_client import WITHOUT_TESTS, Dbt
+from dbt_client import REMEMBER, SCORES, WITHOUT_TESTS, Dbt
 from happenings import Files, Happenings
 
 from larder.settings import PROJECT_ROOT, Settings
@@ -29,11 +29,8 @@ HELD_WHERE = {
     "int_stock__location_scopes": "is_current",
     "int_stock__scope_periods": "is_known",
 }
-# Scores are history: what was said once stays, and a full refresh leaves it.
-SCORES = "path:python_models"
+# A full refresh leaves the scores as they are: what was said once stays.
 NOT_AGAIN = ("path:models/staging", SCORES)
-# What remembers earlier builds, and all that it reads; the rest is made anew each time anyway.
-REMEMBER = "+config.materialized:incremental"
 # What somebody edits in the seeds between two builds.
 SEED_CHANGES = """
     update seeds.opening_hours set opens_minute = 480 where location_kind = 'fridge';
