@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 
-NAMES = ("sample", "loading", "segments", "hourly", "crashes", "older_duckdb")
+NAMES = ("newsvendor", "sample", "loading", "segments", "hourly", "crashes", "older_duckdb")
 
 
 def main() -> None:

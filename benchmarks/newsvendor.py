@@ -1,0 +1,140 @@
+"""How well order quantities are learned on real demand, by the protocol of the public study.
+
+Each series in time order, its first 27 rows dropped; the first 75 % to learn from, once, the rest
+to be tested; costs of (too few, too many) units; coefficient of prescriptiveness = 1 - cost / cost
+of the quantile of the series' own first part, averaged over the series with less than 30 % days
+without demand. No feature of the same day except calendar, holiday and promotion.
+
+    python -m benchmarks newsvendor            the bakery's demand, which the sample network ships
+    python -m benchmarks.newsvendor FILE       your own series: Parquet or CSV with the columns
+                                               location_id, item_id, date, demand_units; further
+                                               ones as larder.learning.series.read_series says
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from larder.learning.demand import product_limit, weighted_quantile
+from larder.learning.features import demand_features
+from larder.learning.frames import Floats
+from larder.learning.quantiles import fit_quantiles, informative
+from larder.learning.series import read_series
+
+COSTS = ((9.0, 1.0), (7.5, 2.5), (5.0, 5.0), (2.5, 7.5), (1.0, 9.0))
+DROPPED_DAYS = 27
+TRAINED_SHARE = 0.75
+MOST_ZERO_SHARE = 0.3
+SAME_WEEKDAYS = 12
+TARGETS = {0.5: 0.50, 0.9: 0.50}
+COVERAGE_MARGIN = 0.02
+# Lags of eight weeks are there from then on.
+WARM_UP_DAYS = 56
+
+
+def main() -> None:
+    """Print the coefficient of each cost beside the rolling quantile's, and judge the targets."""
+    try:
+        frame = read_frame(Path(sys.argv[1])) if len(sys.argv) > 1 else bakery()
+        panel, surroundings = read_series(frame)
+    except (OSError, ValueError) as error:
+        sys.exit(f"{sys.argv[1]}: {error}")
+    units = np.where(panel.observed, panel.sold, np.nan)
+    split = DROPPED_DAYS + int((panel.width - DROPPED_DAYS) * TRAINED_SHARE)
+    begin = DROPPED_DAYS + WARM_UP_DAYS
+    if split - begin < WARM_UP_DAYS:
+        sys.exit(f"{panel.width} days are too few to learn from and to test; bring 200")
+    judged = np.nanmean(units[:, DROPPED_DAYS:] == 0, axis=1) < MOST_ZERO_SHARE
+    levels = sorted(under / (under + over) for under, over in COSTS)
+    model = fit_quantiles(
+        demand_features(panel, surroundings, begin, split - 1), units[:, begin:split], levels=levels
+    )
+    learned = model.predict(demand_features(panel, surroundings, split, panel.width - 1))
+    actual = units[:, split:]
+    print(f"{judged.sum()} of {panel.size} series, {split - begin} days learned, ", end="")
+    print(f"{actual.shape[1]} tested")
+    print(f"{'(under, over)':>14} {'learned':>8} {'rolling':>8} {'coverage':>9} {'wanted':>7}")
+    missed = []
+    for under, over in COSTS:
+        level = under / (under + over)
+        quantity = learned[:, :, levels.index(level)]
+        own, rolling = (
+            prescriptiveness(chosen, units, split, under, over)[judged].mean()
+            for chosen in (quantity, rolling_quantile(units, split, level))
+        )
+        says = informative(quantity, actual) & judged[:, None]
+        coverage = float((actual <= quantity)[says].mean())
+        print(
+            f"{f'({under:g}, {over:g})':>14} {own:8.3f} {rolling:8.3f} {coverage:9.3f} {level:7.2f}"
+        )
+        if own < TARGETS.get(level, rolling):
+            missed.append(f"{own:.3f} at {level}")
+        if own < rolling:
+            missed.append(f"below the rolling quantile at {level}")
+        if abs(coverage - level) > COVERAGE_MARGIN:
+            missed.append(f"coverage {coverage:.3f} at {level}")
+    if missed:
+        sys.exit("missed: " + "; ".join(missed))
+
+
+def bakery() -> pd.DataFrame:
+    """Read the bakery's demand with the names of the demand series that users bring."""
+    with files("loaders.sample").joinpath("bakery_demand.parquet").open("rb") as source:
+        frame = pd.read_parquet(source)
+    return frame.rename(
+        columns={
+            "store": "location_id",
+            "product": "item_id",
+            "demand": "demand_units",
+            "is_schoolholiday": "is_school_holiday",
+            "promotion_currentweek": "is_promoted",
+        }
+    )[
+        [
+            *("location_id", "item_id", "date", "demand_units"),
+            *("is_holiday", "is_school_holiday", "is_promoted", "rain", "temperature"),
+        ]
+    ]
+
+
+def read_frame(file: Path) -> pd.DataFrame:
+    """Read a table from Parquet or CSV."""
+    return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
+
+
+def rolling_quantile(units: Floats, split: int, level: float) -> Floats:
+    """Take the quantile of the last 12 same weekdays, for each day from the split on."""
+    columns = []
+    for day in range(split, units.shape[1]):
+        seen = units[:, [day - 7 * week for week in range(1, SAME_WEEKDAYS + 1)]]
+        known = np.isfinite(seen)
+        values, mass = product_limit(
+            np.nan_to_num(seen), np.zeros(seen.shape, dtype=np.bool_), known.astype(np.float64)
+        )
+        columns.append(weighted_quantile(values, mass, level))
+    return np.stack(columns, axis=1)
+
+
+def prescriptiveness(
+    quantity: Floats, units: Floats, split: int, under: float, over: float
+) -> Floats:
+    """Compute 1 - cost / cost of the quantile of each series' first part (S,)."""
+    actual = units[:, split:]
+    level = under / (under + over)
+    average = np.nanquantile(units[:, DROPPED_DAYS:split], level, axis=1, method="higher")
+
+    def cost(chosen: Floats) -> Floats:
+        missed, left = np.maximum(actual - chosen, 0), np.maximum(chosen - actual, 0)
+        return np.asarray(np.nanmean(under * missed + over * left, axis=1))
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(1.0 - cost(quantity) / cost(average[:, None]))
+
+
+if __name__ == "__main__":
+    main()

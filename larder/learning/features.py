@@ -1,0 +1,395 @@
+"""What is known before an order about the demand that it is for: one row per pair and day.
+
+Everything is measured against the pair's own recent level on the same weekday, so that places of
+any size are learned from together. A row for a day and `ahead` days to it reads no unit of a later
+day than `ahead` days before; only what is known beforehand (calendar, holidays, promotions) is
+read up to the day and beyond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from larder.learning.frames import Bools, Days, Floats, Ints
+from larder.learning.panel import Panel
+from larder.learning.rolling import (
+    divided,
+    fitted,
+    mean_of,
+    rolling_mean,
+    rolling_sum,
+    shifted,
+)
+
+LEVEL_WEEKS = 24
+LEVEL_DECAY = 0.93
+SAME_WEEKDAYS = 12
+LEVEL_PRIOR_WEEKS = 0.25
+USUAL_DAYS = 28
+USUAL_PRIOR_DAYS = 7.0
+EVENT_PRIOR_DAYS = 2.0
+NEIGHBOUR_DAYS = 3
+YEAR_DAYS = 365
+YEAR_SLACK_DAYS = 16
+FAR_DAYS = 30
+LEAST_AVAILABLE = 0.25
+LEAST_LEVEL = 0.05
+MOST_RATIO = 6.0
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Hold what is known about S pairs besides their units.
+
+    `events` are known before they happen and span D days of the panel and those ahead of it
+    (S, at least D + ahead): 0 or 1, such as a promotion. `holidays`, one of them, also come back
+    about a year later. `signals` are known at the close of a day (S, D), such as the weather.
+    `places` are what does not change (S,): numbers, or codes of names.
+    """
+
+    holidays: Floats
+    events: Mapping[str, Floats] = field(default_factory=dict)
+    signals: Mapping[str, Floats] = field(default_factory=dict)
+    places: Mapping[str, Floats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Hold F features of S pairs on K days.
+
+    `values` (S, K, F), NaN where nothing is known; `level` (S, K) the units expected on a usual
+    day of that weekday, above 0, which labels and lags are divided by.
+    """
+
+    names: tuple[str, ...]
+    values: Matrix
+    level: Floats
+
+
+def demand_features(
+    panel: Panel, surroundings: Surroundings, first: int, last: int, ahead: int = 1
+) -> Features:
+    """Describe the days `first` to `last` (columns of the panel, or after it) of every pair.
+
+    Args:
+        panel: what happened; a day may be up to `ahead` columns after its last one.
+        surroundings: what is known about the pairs and the days besides.
+        ahead: days from the last day that may be read to the day described, at least 1.
+
+    Raises:
+        ValueError: a day is further ahead than that, or its events are not given.
+    """
+    if not ahead >= 1 or not 0 <= first <= last < panel.width + ahead:
+        raise ValueError(
+            f"days {first} to {last} cannot be described {ahead} days ahead "
+            f"of a panel of {panel.width} days"
+        )
+    width = last + 1
+    events = {"is_holiday": surroundings.holidays, **surroundings.events}
+    for name, cells in events.items():
+        if cells.shape[1] < width:
+            raise ValueError(f"{name} is known for {cells.shape[1]} days, {width} are needed")
+    history = _History(panel, surroundings, width, ahead)
+    parts = {
+        name: cells[:, first:width]
+        for group in (
+            _own(history),
+            _of_kin(history),
+            _calendar(history),
+            _events(history, events),
+            _holidays(history),
+            _signals(history),
+        )
+        for name, cells in group
+    }
+    for name, codes in surroundings.places.items():
+        parts[name] = np.broadcast_to(codes[:, None], (panel.size, width - first))
+    values = np.empty((panel.size, width - first, len(parts)), dtype=np.float32)
+    for number, cells in enumerate(parts.values()):
+        values[:, :, number] = cells
+    return Features(tuple(parts), values, history.level[:, first:width])
+
+
+class _History:
+    """Hold the units of the panel on the days that are described, and how to look back on them."""
+
+    def __init__(self, panel: Panel, surroundings: Surroundings, width: int, ahead: int) -> None:
+        self.ahead = ahead
+        self.width = width
+        self.panel = panel
+        self.surroundings = surroundings
+        self.dates = _dates(panel, width)
+        self.holidays = surroundings.holidays[:, :width] > 0
+        self.weeks_back = -(-ahead // 7)
+        seen = fitted(np.where(panel.observed, panel.available, 0.0), width)
+        sold = fitted(np.where(panel.observed, panel.sold, 0.0), width)
+        self.exposure = np.nan_to_num(seen)
+        self.sold = np.where(self.exposure > 0, np.nan_to_num(sold), 0.0)
+        self.wanted = np.where(
+            self.exposure > 0, self.sold / np.maximum(self.exposure, LEAST_AVAILABLE), np.nan
+        )
+        self.usual = self._usual()
+        # what was expected of each day the day before, and of a day further ahead
+        self.expected = self._level(1, 1)
+        self.level = self._level(ahead, self.weeks_back)
+        self.ratio = np.clip(self.wanted / self.expected, 0.0, MOST_RATIO)
+
+    def ago(self, cells: Floats, days: int) -> Floats:
+        """Look back from the last day that may be read: 0 is that day."""
+        return shifted(cells, self.ahead + days)
+
+    def weeks_ago(self, cells: Floats, weeks: int) -> Floats:
+        """Look back from the day itself to its weekday: 1 is the last one that may be read."""
+        return shifted(cells, 7 * (self.weeks_back + weeks - 1))
+
+    def _usual(self) -> Floats:
+        """Estimate units wanted a day from the days before each, shrunk to the item's level."""
+        sold, exposure = (
+            rolling_sum(shifted(cells, 1), USUAL_DAYS) for cells in (self.sold, self.exposure)
+        )
+        items = self.panel.item_codes
+        count = int(items.max(initial=-1)) + 1
+        item_sold, item_exposure = np.zeros((count, self.width)), np.zeros((count, self.width))
+        np.add.at(item_sold, items, sold)
+        np.add.at(item_exposure, items, exposure)
+        total = item_exposure.sum(axis=0)
+        overall = np.divide(item_sold.sum(axis=0), total, out=np.zeros(self.width), where=total > 0)
+        of_item = (item_sold + USUAL_PRIOR_DAYS * overall) / (item_exposure + USUAL_PRIOR_DAYS)
+        return np.asarray(
+            (sold + USUAL_PRIOR_DAYS * of_item[items]) / (exposure + USUAL_PRIOR_DAYS)
+        )
+
+    def _level(self, ahead: int, weeks_back: int) -> Floats:
+        """Average the last 24 same weekdays, newer ones weighing more, holidays left out.
+
+        Shrunk to what is usual on any day, so that a thin series has a level, too.
+        """
+        sold = np.where(self.holidays, 0.0, self.sold)
+        exposure = np.where(self.holidays, 0.0, self.exposure)
+        units = LEVEL_PRIOR_WEEKS * np.nan_to_num(shifted(self.usual, ahead - 1))
+        weight = np.full(units.shape, LEVEL_PRIOR_WEEKS)
+        for week in range(LEVEL_WEEKS):
+            share = LEVEL_DECAY**week
+            units += share * np.nan_to_num(shifted(sold, 7 * (weeks_back + week)))
+            weight += share * np.nan_to_num(shifted(exposure, 7 * (weeks_back + week)))
+        return np.asarray(np.maximum(units / weight, LEAST_LEVEL))
+
+
+Group = Iterator[tuple[str, Floats]]
+
+
+def _own(history: _History) -> Group:
+    """Yield what the pair itself has done lately."""
+    ratio, level = history.ratio, history.level
+    for days in (0, 1, 2, 3, 4, 5, 6, 13):
+        yield f"ratio_{days}_days_ago", history.ago(ratio, days)
+    for weeks in range(1, 7):
+        yield f"same_weekday_{weeks}", history.weeks_ago(history.wanted, weeks) / level
+    for days in (3, 7, 14, 28):
+        yield f"ratio_mean_{days}_days", history.ago(rolling_mean(ratio, days), 0)
+    squares = history.ago(rolling_mean(ratio**2, 28), 0)
+    mean = history.ago(rolling_mean(ratio, 28), 0)
+    yield "ratio_scatter_28_days", np.sqrt(np.maximum(squares - mean**2, 0.0))
+    same = np.stack(
+        [history.weeks_ago(history.wanted, weeks) for weeks in range(1, SAME_WEEKDAYS + 1)]
+    )
+    count = np.isfinite(same).sum(axis=0)
+    known = count > 0
+    ordered = np.sort(same, axis=0)  # NaN last
+    top = np.maximum(count - 1, 0)[None]
+    for name, at in (("least", 0 * top), ("median", top // 2), ("most", top)):
+        value = np.take_along_axis(ordered, at, axis=0)[0]
+        yield f"same_weekday_{name}", np.where(known, value, np.nan) / level
+    middle = np.nansum(same, axis=0) / np.maximum(count, 1)
+    scatter = np.sqrt(np.nansum((same - middle) ** 2, axis=0) / np.maximum(count, 1))
+    yield "same_weekday_scatter", np.where(known, scatter, np.nan) / level
+    none = np.where(np.isfinite(same[:8]), same[:8] == 0, np.nan)
+    yield "same_weekday_without_demand", mean_of(none)
+    yield "weekdays_known", count.astype(np.float64)
+    yield "log_level", np.log(level)
+    usual = np.maximum(history.ago(history.usual, -1), LEAST_LEVEL)
+    yield "level_to_usual", level / usual
+    yield "trend_90_days", history.ago(rolling_mean(history.wanted, 90), 0) / usual
+    out = fitted(
+        np.where(history.panel.observed, history.panel.stocked_out, np.nan), level.shape[1]
+    )
+    yield "stocked_out_share", history.ago(rolling_mean(out, 14), 0)
+    yield (
+        "available_share",
+        history.ago(rolling_mean(np.where(history.exposure > 0, history.exposure, np.nan), 28), 0),
+    )
+
+
+def _of_kin(history: _History) -> Group:
+    """Yield what is asked for of the item everywhere, of all items here, and a year ago."""
+    panel = history.panel
+    for name, codes in (("item", panel.item_codes), ("place", panel.location_codes)):
+        ratio = kin_ratio(history, codes)
+        for days in (0, 1, 2, 6):
+            yield f"{name}_ratio_{days}_days_ago", history.ago(ratio, days)
+        yield f"{name}_ratio_mean_7_days", history.ago(rolling_mean(ratio, 7), 0)
+        for weeks in (51, 52, 53):
+            if 7 * weeks >= history.ahead:
+                yield f"{name}_ratio_{weeks}_weeks_ago", shifted(ratio, 7 * weeks)
+    yield "ratio_52_weeks_ago", shifted(history.ratio, 7 * 52)
+
+
+def _calendar(history: _History) -> Group:
+    """Yield weekday and season."""
+    days = history.dates.astype(np.int64)
+    years = history.dates.astype("datetime64[Y]")
+    months = history.dates.astype("datetime64[M]")
+    yield "weekday", ((days + 3) % 7).astype(np.float64)
+    yield "day_of_year", (history.dates - years).astype(np.float64)
+    yield "day_of_month", (history.dates - months).astype(np.float64)
+
+
+def _events(history: _History, events: Mapping[str, Floats]) -> Group:
+    """Yield each event on the day and around it, how usual it is, and what it did before."""
+    holidays = history.holidays
+    for name, cells in events.items():
+        flag = np.asarray(cells[:, : history.width], dtype=np.float64)
+        for days in (-3, -2, -1, 0, 1, 2, 3):
+            source = cells if days > 0 else flag
+            moved = shifted(np.asarray(source, dtype=np.float64), -days)[:, : history.width]
+            yield f"{name}_{days:+d}_days" if days else name, moved
+        yield f"{name}_a_week_ago", shifted(flag, 7)
+        yield f"{name}_usual", mean_of(np.stack([shifted(flag, 7 * week) for week in range(1, 9)]))
+        alone = flag > 0 if name == "is_holiday" else (flag > 0) & ~holidays
+        yield from _effects(history, name, alone)
+    before = (np.nan_to_num(shifted(history.holidays.astype(float), -1)) > 0) & ~holidays
+    after = (np.nan_to_num(shifted(history.holidays.astype(float), 1)) > 0) & ~holidays
+    yield from _effects(history, "before_holiday", before)
+    yield from _effects(history, "after_holiday", after)
+
+
+def _effects(history: _History, name: str, when: Bools) -> Group:
+    """Yield the ratio on such days so far: of the item, and of the pair shrunk to it."""
+    items = history.panel.item_codes
+    seen = when & np.isfinite(history.ratio)
+    level = np.where(seen, history.expected, 0.0)
+    units = np.where(seen, history.ratio, 0.0) * level
+    count = int(items.max(initial=-1)) + 1
+    totals = np.zeros((2, count, history.width))
+    np.add.at(totals[0], items, units)
+    np.add.at(totals[1], items, level)
+    totals = np.cumsum(totals, axis=2)
+    of_item = divided(totals[0], totals[1])[items]
+    yield f"{name}_effect_of_item", history.ago(of_item, 0)
+    own = np.cumsum(np.where(seen, history.ratio, 0.0), axis=1)
+    days = np.cumsum(seen, axis=1)
+    prior = np.where(np.isfinite(of_item), of_item, 1.0)
+    yield (
+        f"{name}_effect",
+        history.ago((own + EVENT_PRIOR_DAYS * prior) / (days + EVENT_PRIOR_DAYS), 0),
+    )
+
+
+def _holidays(history: _History) -> Group:
+    """Yield how far holidays are, and the ratios around the same one a year before."""
+    shape = history.holidays.shape
+    offset, source = np.full(shape, np.nan), np.full(shape, -1, dtype=np.int64)
+    following, previous = np.full(shape, float(FAR_DAYS)), np.full(shape, float(FAR_DAYS))
+    known = np.asarray(history.surroundings.holidays > 0)
+    patterns, of_pair = np.unique(known, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        rows = of_pair.reshape(-1) == number
+        near, a_year_ago = same_holiday(pattern, history.ahead)
+        offset[rows], source[rows] = near[: shape[1]], a_year_ago[: shape[1]]
+        before, after = _distances(pattern)
+        previous[rows], following[rows] = before[: shape[1]], after[: shape[1]]
+    yield "days_from_holiday", offset
+    yield "days_since_holiday", previous
+    yield "days_to_holiday", following
+    item = kin_ratio(history, history.panel.item_codes)
+    for name, ratio in (("item_ratio", item), ("ratio", history.ratio)):
+        found = np.take_along_axis(ratio, np.maximum(source, 0), axis=1)
+        yield f"{name}_at_the_same_holiday", np.where(source >= 0, found, np.nan)
+
+
+def _signals(history: _History) -> Group:
+    """Yield the newest value of each signal, its week, and how far it is from the last weeks."""
+    for name, cells in history.surroundings.signals.items():
+        value = fitted(cells, history.width)
+        newest = history.ago(value, 0)
+        yield name, newest
+        yield f"{name}_mean_7_days", history.ago(rolling_mean(value, 7), 0)
+        yield f"{name}_change", newest - history.ago(rolling_mean(value, 56), 0)
+
+
+def kin_ratio(history: _History, codes: Ints) -> Floats:
+    """Compute units wanted by unit expected, of all pairs that share a code (S, K)."""
+    seen = np.isfinite(history.wanted)
+    sums = np.zeros((2, int(codes.max(initial=-1)) + 1, history.width))
+    np.add.at(sums[0], codes, np.where(seen, history.wanted, 0.0))
+    np.add.at(sums[1], codes, np.where(seen, history.expected, 0.0))
+    return np.asarray(divided(sums[0], sums[1])[codes])
+
+
+def same_holiday(holidays: Bools, ahead: int) -> tuple[Floats, Ints]:
+    """Find, for each day near a holiday, the like day near the like holiday a year before.
+
+    Holidays move: the like one lies within 16 days of a year before, and has neighbours as this
+    one has; of several, the nearest.
+
+    Args:
+        holidays: (D,) whether a day is a holiday.
+        ahead: the like day must be at least so many days before.
+
+    Returns:
+        Days after (before, if negative) the holiday (D,), NaN where none is within 3 days; the
+        column of the like day (D,), -1 where there is none.
+    """
+    at = np.flatnonzero(holidays)
+    offset, source = np.full(len(holidays), np.nan), np.full(len(holidays), -1, dtype=np.int64)
+    padded = np.concatenate([[False], holidays, [False]])
+    reach = sorted(range(-NEIGHBOUR_DAYS, NEIGHBOUR_DAYS + 1), key=lambda days: (abs(days), days))
+    for day in range(len(holidays)):
+        near = next(
+            (
+                day - days
+                for days in reach
+                if 0 <= day - days < len(holidays) and holidays[day - days]
+            ),
+            None,
+        )
+        if near is None:
+            continue
+        offset[day] = day - near
+        gap = np.abs(at - (near - YEAR_DAYS))
+        like = (padded[at] == padded[near]) & (padded[at + 2] == padded[near + 2])
+        column = at + (day - near)
+        usable = (gap <= YEAR_SLACK_DAYS) & (column >= 0) & (column <= day - ahead)
+        if usable.any():
+            best = np.flatnonzero(usable)[np.lexsort((gap[usable], ~like[usable]))[0]]
+            source[day] = column[best]
+    return offset, source
+
+
+def _distances(holidays: Bools) -> tuple[Floats, Floats]:
+    """Count the days since the last holiday, and to the next; 30 where it is further."""
+    days = np.arange(len(holidays), dtype=np.float64)
+    far = np.full(len(holidays), np.inf)
+    before, after = far.copy(), far.copy()
+    bounds = [-1, *np.flatnonzero(holidays).tolist(), len(holidays)]
+    for left, right in pairwise(bounds):
+        # a holiday itself counts from the one before it, and to the one after it
+        if left >= 0:
+            before[left + 1 : right + 1] = days[left + 1 : right + 1] - left
+        if right < len(holidays):
+            after[max(left, 0) : right] = right - days[max(left, 0) : right]
+    return np.minimum(before, FAR_DAYS), np.minimum(after, FAR_DAYS)
+
+
+def _dates(panel: Panel, width: int) -> Days:
+    """Give the date of each pair's columns (S, K)."""
+    return np.asarray(
+        panel.as_of[:, None] + (np.arange(width) - (panel.width - 1)).astype("timedelta64[D]")
+    )
