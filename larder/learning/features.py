@@ -155,10 +155,7 @@ class _History:
             rolling_sum(shifted(cells, 1), USUAL_DAYS) for cells in (self.sold, self.exposure)
         )
         items = self.panel.item_codes
-        count = int(items.max(initial=-1)) + 1
-        item_sold, item_exposure = np.zeros((count, self.width)), np.zeros((count, self.width))
-        np.add.at(item_sold, items, sold)
-        np.add.at(item_exposure, items, exposure)
+        item_sold, item_exposure = _totals(sold, items), _totals(exposure, items)
         total = item_exposure.sum(axis=0)
         overall = np.divide(item_sold.sum(axis=0), total, out=np.zeros(self.width), where=total > 0)
         of_item = (item_sold + USUAL_PRIOR_DAYS * overall) / (item_exposure + USUAL_PRIOR_DAYS)
@@ -276,12 +273,9 @@ def _effects(history: _History, name: str, when: Bools) -> Group:
     seen = when & np.isfinite(history.ratio)
     level = np.where(seen, history.expected, 0.0)
     units = np.where(seen, history.ratio, 0.0) * level
-    count = int(items.max(initial=-1)) + 1
-    totals = np.zeros((2, count, history.width))
-    np.add.at(totals[0], items, units)
-    np.add.at(totals[1], items, level)
-    totals = np.cumsum(totals, axis=2)
-    of_item = divided(totals[0], totals[1])[items]
+    of_item = divided(*(np.cumsum(_totals(cells, items), axis=1) for cells in (units, level)))[
+        items
+    ]
     yield f"{name}_effect_of_item", history.ago(of_item, 0)
     own = np.cumsum(np.where(seen, history.ratio, 0.0), axis=1)
     days = np.cumsum(seen, axis=1)
@@ -327,10 +321,17 @@ def _signals(history: _History) -> Group:
 def kin_ratio(history: _History, codes: Ints) -> Floats:
     """Compute units wanted by unit expected, of all pairs that share a code (S, K)."""
     seen = np.isfinite(history.wanted)
-    sums = np.zeros((2, int(codes.max(initial=-1)) + 1, history.width))
-    np.add.at(sums[0], codes, np.where(seen, history.wanted, 0.0))
-    np.add.at(sums[1], codes, np.where(seen, history.expected, 0.0))
-    return np.asarray(divided(sums[0], sums[1])[codes])
+    wanted, expected = (
+        _totals(np.where(seen, cells, 0.0), codes) for cells in (history.wanted, history.expected)
+    )
+    return np.asarray(divided(wanted, expected)[codes])
+
+
+def _totals(cells: Floats, codes: Ints) -> Floats:
+    """Add up the rows of each code 0 … G - 1 (G, K)."""
+    sums = np.zeros((int(codes.max(initial=-1)) + 1, cells.shape[1]))
+    np.add.at(sums, codes, cells)
+    return sums
 
 
 def same_holiday(holidays: Bools, ahead: int) -> tuple[Floats, Ints]:
