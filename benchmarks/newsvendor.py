@@ -21,8 +21,10 @@ import numpy as np
 import pandas as pd
 
 from larder.learning.demand import product_limit, weighted_quantile
+from larder.learning.evaluation import decision_cost, prescriptiveness
 from larder.learning.features import demand_features
 from larder.learning.frames import Floats
+from larder.learning.orders import Costs
 from larder.learning.quantiles import fit_quantiles, informative
 from larder.learning.series import read_series
 
@@ -58,20 +60,23 @@ def main() -> None:
     actual = units[:, split:]
     print(f"{judged.sum()} of {panel.size} series, {split - begin} days learned, ", end="")
     print(f"{actual.shape[1]} tested")
-    print(f"{'(under, over)':>14} {'learned':>8} {'rolling':>8} {'coverage':>9} {'wanted':>7}")
+    names = ("learned", "rolling", "coverage", "wanted", "all days")
+    print(f"{'(under, over)':>14}" + "".join(f"{name:>10}" for name in names))
     missed = []
     for under, over in COSTS:
-        level = under / (under + over)
+        costs = Costs(np.array([under]), np.array([over]))
+        level = float(costs.critical_ratio[0])
         quantity = learned[:, :, levels.index(level)]
         own, rolling = (
-            prescriptiveness(chosen, units, split, under, over)[judged].mean()
+            coefficients(chosen, units, split, costs)[judged].mean()
             for chosen in (quantity, rolling_quantile(units, split, level))
         )
         says = informative(quantity, actual) & judged[:, None]
         coverage = float((actual <= quantity)[says].mean())
-        print(
-            f"{f'({under:g}, {over:g})':>14} {own:8.3f} {rolling:8.3f} {coverage:9.3f} {level:7.2f}"
-        )
+        # closed days among them, which lie within every quantile
+        all_days = float((actual <= quantity)[np.isfinite(actual) & judged[:, None]].mean())
+        figures = (own, rolling, coverage, level, all_days)
+        print(f"{f'({under:g}, {over:g})':>14}" + "".join(f"{one:10.3f}" for one in figures))
         if own < TARGETS.get(level, rolling):
             missed.append(f"{own:.3f} at {level}")
         if own < rolling:
@@ -121,20 +126,20 @@ def rolling_quantile(units: Floats, split: int, level: float) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def prescriptiveness(
-    quantity: Floats, units: Floats, split: int, under: float, over: float
-) -> Floats:
-    """Compute 1 - cost / cost of the quantile of each series' first part (S,)."""
-    actual = units[:, split:]
-    level = under / (under + over)
+def coefficients(quantity: Floats, units: Floats, split: int, costs: Costs) -> Floats:
+    """Compare the cost with that of the quantile of each series' own first part (S,)."""
+    level = float(costs.critical_ratio[0])
     average = np.nanquantile(units[:, DROPPED_DAYS:split], level, axis=1, method="higher")
-
-    def cost(chosen: Floats) -> Floats:
-        missed, left = np.maximum(actual - chosen, 0), np.maximum(chosen - actual, 0)
-        return np.asarray(np.nanmean(under * missed + over * left, axis=1))
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(1.0 - cost(quantity) / cost(average[:, None]))
+    found = []
+    for chosen, fixed, actual in zip(quantity, average, units[:, split:], strict=True):
+        seen = np.isfinite(actual)
+        found.append(
+            prescriptiveness(
+                decision_cost(chosen[seen], actual[seen], costs),
+                decision_cost(fixed, actual[seen], costs),
+            )
+        )
+    return np.array(found)
 
 
 if __name__ == "__main__":
