@@ -8,7 +8,7 @@ read up to the day and beyond.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -26,10 +26,13 @@ from larder.learning.rolling import (
     shifted,
 )
 
+PACE_DECAY = 0.985
+PACE_PRIOR_DAYS = 2.0
 LEVEL_WEEKS = 24
-LEVEL_DECAY = 0.93
+LEVEL_DECAY = 0.95
+GROUP_PRIOR_UNITS = 20.0
+PAIR_PRIOR_UNITS = 60.0
 SAME_WEEKDAYS = 12
-LEVEL_PRIOR_WEEKS = 0.25
 USUAL_DAYS = 28
 USUAL_PRIOR_DAYS = 7.0
 EVENT_PRIOR_DAYS = 2.0
@@ -51,13 +54,16 @@ class Surroundings:
     `events` are known before they happen and span D days of the panel and those ahead of it
     (S, at least D + ahead): 0 or 1, such as a promotion. `holidays`, one of them, also come back
     about a year later. `signals` are known at the close of a day (S, D), such as the weather.
-    `places` are what does not change (S,): numbers, or codes of names.
+    `places` are what does not change (S,): numbers, or codes of names. `groups` (S,) are codes
+    0 … G - 1 of pairs whose weekdays are alike, the widest group first (a region, a place, a
+    category of a place); without any, a place.
     """
 
     holidays: Floats
     events: Mapping[str, Floats] = field(default_factory=dict)
     signals: Mapping[str, Floats] = field(default_factory=dict)
     places: Mapping[str, Floats] = field(default_factory=dict)
+    groups: Sequence[Ints] = ()
 
 
 @dataclass(frozen=True)
@@ -150,33 +156,56 @@ class _History:
         return shifted(cells, 7 * (self.weeks_back + weeks - 1))
 
     def _usual(self) -> Floats:
-        """Estimate units wanted a day from the days before each, shrunk to the item's level."""
+        """Estimate units wanted a day from the 28 before, shrunk to item and place."""
         sold, exposure = (
             rolling_sum(shifted(cells, 1), USUAL_DAYS) for cells in (self.sold, self.exposure)
         )
-        items = self.panel.item_codes
+        items, places = self.panel.item_codes, self.panel.location_codes
         item_sold, item_exposure = _totals(sold, items), _totals(exposure, items)
         total = item_exposure.sum(axis=0)
         overall = np.divide(item_sold.sum(axis=0), total, out=np.zeros(self.width), where=total > 0)
         of_item = (item_sold + USUAL_PRIOR_DAYS * overall) / (item_exposure + USUAL_PRIOR_DAYS)
-        return np.asarray(
-            (sold + USUAL_PRIOR_DAYS * of_item[items]) / (exposure + USUAL_PRIOR_DAYS)
-        )
+        usual = of_item[items]
+        # a place of any size sells so many times what these items sell elsewhere
+        wanted, prior = _totals(exposure * usual, places), USUAL_PRIOR_DAYS * overall
+        size = divided(_totals(sold, places) + prior, wanted + prior)
+        usual = usual * np.where(np.isfinite(size), size, 1.0)[places]
+        return np.asarray((sold + USUAL_PRIOR_DAYS * usual) / (exposure + USUAL_PRIOR_DAYS))
 
     def _level(self, ahead: int, weeks_back: int) -> Floats:
-        """Average the last 24 same weekdays, newer ones weighing more, holidays left out.
+        """Multiply the pair's pace by what its weekday asks for, holidays left out.
 
-        Shrunk to what is usual on any day, so that a thin series has a level, too.
+        How much more than on any day is asked for on a weekday comes from the last 24 of them,
+        newer ones weighing more: of all pairs, then of each group shrunk to the one around it,
+        last of the pair itself (Gamma-Poisson; Gelman et al., Bayesian Data Analysis, 2.6).
         """
         sold = np.where(self.holidays, 0.0, self.sold)
         exposure = np.where(self.holidays, 0.0, self.exposure)
-        units = LEVEL_PRIOR_WEEKS * np.nan_to_num(shifted(self.usual, ahead - 1))
-        weight = np.full(units.shape, LEVEL_PRIOR_WEEKS)
+        expected = self._pace(sold, exposure, 1) * exposure
+        of_weekday, of_any = np.zeros(sold.shape), np.zeros(sold.shape)
         for week in range(LEVEL_WEEKS):
-            share = LEVEL_DECAY**week
-            units += share * np.nan_to_num(shifted(sold, 7 * (weeks_back + week)))
-            weight += share * np.nan_to_num(shifted(exposure, 7 * (weeks_back + week)))
-        return np.asarray(np.maximum(units / weight, LEAST_LEVEL))
+            for total, cells in ((of_weekday, sold), (of_any, expected)):
+                total += LEVEL_DECAY**week * np.nan_to_num(shifted(cells, 7 * (weeks_back + week)))
+        everybody = np.zeros(self.panel.size, dtype=np.int64)
+        groups = self.surroundings.groups or (self.panel.location_codes,)
+        factor = np.ones(sold.shape)
+        for codes in (everybody, *groups):
+            more, usual = (_totals(cells, codes)[codes] for cells in (of_weekday, of_any))
+            factor = (more + GROUP_PRIOR_UNITS * factor) / (usual + GROUP_PRIOR_UNITS)
+        factor = (of_weekday + PAIR_PRIOR_UNITS * factor) / (of_any + PAIR_PRIOR_UNITS)
+        return np.asarray(np.maximum(self._pace(sold, exposure, ahead) * factor, LEAST_LEVEL))
+
+    def _pace(self, sold: Floats, exposure: Floats, ahead: int) -> Floats:
+        """Average units a day so far, newer days weighing more, shrunk to what is usual."""
+        usual = np.nan_to_num(shifted(self.usual, ahead - 1))
+        units, days = np.zeros(self.panel.size), np.zeros(self.panel.size)
+        pace = np.empty(sold.shape)
+        for day in range(self.width):
+            if day >= ahead:
+                units = PACE_DECAY * units + sold[:, day - ahead]
+                days = PACE_DECAY * days + exposure[:, day - ahead]
+            pace[:, day] = (units + PACE_PRIOR_DAYS * usual[:, day]) / (days + PACE_PRIOR_DAYS)
+        return pace
 
 
 Group = Iterator[tuple[str, Floats]]
@@ -244,7 +273,9 @@ def _calendar(history: _History) -> Group:
     years = history.dates.astype("datetime64[Y]")
     months = history.dates.astype("datetime64[M]")
     yield "weekday", ((days + 3) % 7).astype(np.float64)
-    yield "day_of_year", (history.dates - years).astype(np.float64)
+    # a season that was never seen before could only be mistaken for a trend
+    season = (history.dates - years).astype(np.float64)
+    yield "day_of_year", np.where(history.panel.width > YEAR_DAYS, season, np.nan)
     yield "day_of_month", (history.dates - months).astype(np.float64)
 
 

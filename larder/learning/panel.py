@@ -25,6 +25,7 @@ class Panel:
     location_codes: Ints
     item_codes: Ints
     as_of: Days
+    restocked: Floats
     sold: Floats
     discarded: Floats
     missing: Floats
@@ -54,6 +55,7 @@ class Panel:
         """Return the days from start up to, not including, stop; `as_of` stays what it was."""
         return replace(
             self,
+            restocked=self.restocked[:, start:stop],
             sold=self.sold[:, start:stop],
             discarded=self.discarded[:, start:stop],
             missing=self.missing[:, start:stop],
@@ -80,7 +82,7 @@ def read_panel(
 
     `pairs` are the rows of `int_stock__score_pairs`; one without a day has no row. Days after a
     pair's as_of_date (`days_ago` below 0), or older than `history_days`, are left out: a later
-    day can therefore never reach a score. Time O(rows); memory 8 matrices of 8 bytes a cell.
+    day can therefore never reach a score. Time O(rows); memory 9 matrices of 8 bytes a cell.
     """
     age = numbers(days_seen, "days_ago").astype(np.int64)
     kept = (age >= 0) & (age < history_days)
@@ -116,6 +118,7 @@ def read_panel(
         location_codes=location_codes.astype(np.int64),
         item_codes=item_codes.astype(np.int64),
         as_of=days(pairs, "as_of_date"),
+        restocked=matrix(np.maximum(numbers(rows, "restocked_units"), 0)),
         sold=matrix(np.maximum(numbers(rows, "sold_units"), 0)),
         discarded=matrix(np.maximum(numbers(rows, "discarded_units"), 0)),
         missing=matrix(np.maximum(-numbers(rows, "adjusted_units"), 0)),

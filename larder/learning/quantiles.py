@@ -5,31 +5,45 @@ thresholds (extremely randomised trees; Geurts, Ernst and Wehenkel 2006, Machine
 first learns the mean, on the deviance of Tweedie (Jorgensen 1987, JRSS B 49), which tells far more
 from a day than a quantile's loss does; the second the scatter around it, on the pinball loss of
 Koenker and Bassett (1978, Econometrica 46). It learns from means of days that the first has not
-seen (cross-fitting; Chernozhukov et al. 2018, Econometrics Journal 21), as it will be used.
+seen (cross-fitting; Chernozhukov et al. 2018, Econometrics Journal 21), as it will be used, and
+these days also say after how many trees to stop.
+
+A day that sold out counts as the share of it with stock, units by that share (a Poisson rate with
+exposure; McCullagh and Nelder, Generalized Linear Models, 1989, 6.2); for the scatter, its units
+are a lower bound, and what it may have been is drawn from like days beyond it (redistribution to
+the right; Efron 1967, Berkeley Symposium 5; Portnoy 2003, JASA 98).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import lightgbm
 import numpy as np
 
-from larder.learning.features import LEAST_LEVEL, Features, Matrix
-from larder.learning.frames import Bools, Floats
+from larder.learning.demand import product_limit
+from larder.learning.features import LEAST_AVAILABLE, Features, Matrix
+from larder.learning.frames import Bools, Floats, Ints
 
 LEVELS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
-MEAN_ROUNDS: Final = 800
-SCATTER_ROUNDS: Final = 200
+MOST_ROUNDS: Final = 800
+PATIENCE: Final = 60
+SCATTER_ROUNDS: Final = 80
+MOST_CELLS: Final = 250_000
+CLOSED_SHARE: Final = 0.1
+CENSORED_GROUPS: Final = 20
+CENSORED_DAYS: Final = 200
 FOLDS: Final = 4
 FOLD_DAYS: Final = 28
 CALIBRATED_SHARE: Final = 0.2
 MOST_RATIO: Final = 8.0
-MOST_WEIGHT: Final = 5.0
+LEAST_SCATTER: Final = 0.01
 LEAST_MEAN: Final = 0.01
-CODES: Final = ("weekday", "location", "item", "region", "location_kind")
+CODES: Final = ("weekday", "location", "item", "region", "kind", "category")
 PARAMETERS: Final[dict[str, Any]] = {
     "extra_trees": True,
     "learning_rate": 0.05,
@@ -38,16 +52,23 @@ PARAMETERS: Final[dict[str, Any]] = {
     "feature_fraction": 0.7,
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
-    "lambda_l2": 5.0,
+    "lambda_l2": 20.0,
     "max_cat_threshold": 16,
     "cat_smooth": 50.0,
     # the same data and seed give the same bytes
     "deterministic": True,
     "force_row_wise": True,
-    "num_threads": 2,
+    # trees of two threads wait for each other when anything else runs; two fits side by side do not
+    "num_threads": 1,
     "verbose": -1,
 }
+MOST_SIDE_BY_SIDE: Final = 4
+SCATTER: Final = {"objective": "quantile", "learning_rate": 0.1}
 MEAN: Final = {"objective": "tweedie", "tweedie_variance_power": 1.2}
+
+
+Part = TypeVar("Part")
+Fitted = TypeVar("Fitted")
 
 
 @dataclass(frozen=True)
@@ -76,7 +97,9 @@ class QuantileModel:
         return np.asarray(_mean(self.mean, features.values) * features.level)
 
     def predict(self, features: Features) -> Floats:
-        """Return the quantiles of units of each pair and day (S, K, Q), ascending, at least 0.
+        """Return the quantiles of each pair and day (S, K, Q), ascending, from -0.5 units up.
+
+        Whole units lie within half a unit around them; `whole_units` names the units.
 
         Raises:
             ValueError: the features are not those the trees were grown on.
@@ -85,121 +108,301 @@ class QuantileModel:
         scatter = _scatter(self.scatter, features.values, expected / features.level)
         # levels learned apart may cross; sorted they are never further from the truth
         # (Chernozhukov, Fernandez-Val and Galichon 2010, Econometrica 78)
-        ordered = np.sort(np.maximum(scatter + np.asarray(self.corrections), 0.0), axis=2)
-        return np.asarray(ordered * expected[:, :, None])
+        ordered = np.sort(scatter + np.asarray(self.corrections), axis=2)
+        return np.asarray(np.maximum(ordered * expected[:, :, None], -0.5))
+
+
+@dataclass(frozen=True)
+class QuantileFit:
+    """Hold a model of all days, and that of the days before `split`, which has not seen the rest.
+
+    Both with the same corrections, those of the second on the days from `split` on.
+    """
+
+    model: QuantileModel
+    earlier: QuantileModel
+    split: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Hold what was seen of the demand of S pairs on K days.
+
+    `units` (S, K) are those sold, NaN where not known; `available` (S, K) the share of the day with
+    stock, above 0 where units are known; where `censored` (S, K), units are only a lower bound.
+    """
+
+    units: Floats
+    available: Floats
+    censored: Bools
+
+    @classmethod
+    def whole(cls, units: Floats) -> Observed:
+        """Take units for demand: there was stock all the time."""
+        return cls(units, np.ones(units.shape), np.zeros(units.shape, dtype=np.bool_))
+
+    @property
+    def rate(self) -> Floats:
+        """Units that would have been sold on a whole day (S, K)."""
+        return np.asarray(self.units / np.maximum(self.available, LEAST_AVAILABLE))
 
 
 def fit_quantiles(
     features: Features,
-    units: Floats,
+    observed: Observed,
     *,
     levels: Sequence[float] = LEVELS,
     seed: int = 0,
-    mean_rounds: int = MEAN_ROUNDS,
+    most_rounds: int = MOST_ROUNDS,
     scatter_rounds: int = SCATTER_ROUNDS,
-) -> QuantileModel:
-    """Learn the quantiles of units from K days of S pairs.
+) -> QuantileFit:
+    """Learn the quantiles of the demand of S pairs from K days.
 
     A model of the earlier days tells, on the later fifth that it has not seen, how far each
     quantile is off (one-sided split-conformal; Romano, Patterson and Candes 2019, NeurIPS 32);
-    the model that is returned has learned from all days. Every pair weighs the same.
+    then a model learns from all days. Of more than 250,000 cells so many are drawn.
 
     Args:
-        features: of K days, in time order. units: (S, K) units wanted, NaN where not known.
+        features: of K days, in time order. observed: what was seen of the demand on them.
         levels: of the quantiles, ascending, in (0, 1). seed: of everything random.
-        mean_rounds, scatter_rounds: trees of the mean, and of each level.
+        most_rounds: of trees of the mean, fewer where more did not help on days not seen.
+        scatter_rounds: trees of each level.
 
     Raises:
         ValueError: no unit is known.
     """
-    known = np.isfinite(units)
+    known = np.isfinite(observed.units)
     if not known.any():
         raise ValueError("there is no day to learn demand from")
+    drawn = _drawn(known, seed)
 
     def grow(used: Bools) -> tuple[str, tuple[str, ...]]:
-        return _Training(features, units, used, seed).grow(levels, mean_rounds, scatter_rounds)
+        return _Training(features, observed, used, seed).grow(levels, most_rounds, scatter_rounds)
 
-    split = int(units.shape[1] * (1 - CALIBRATED_SHARE))
-    earlier = known.copy()
-    earlier[:, split:] = False
+    split = int(known.shape[1] * (1 - CALIBRATED_SHARE))
+    before = drawn.copy()
+    before[:, split:] = False
     corrections = [0.0] * len(levels)
-    if earlier.any() and known[:, split:].any():
-        trees = grow(earlier)
+    trees = grow(before) if before.any() else None
+    if trees and known[:, split:].any():
         later = features.values[:, split:]
         mean = _mean(trees[0], later)
+        expected = mean * features.level[:, split:]
+        units, rate, censored = (
+            cells[:, split:] for cells in (observed.units, observed.rate, observed.censored)
+        )
+        seen = np.isfinite(units)
+        wanted = np.full(seen.shape, np.nan)
+        wanted[seen] = wanted_units(
+            units[seen], rate[seen], censored[seen], expected[seen], seed
+        )
+        says = seen & expected_open(expected, features.level[:, split:])
+        week = np.broadcast_to(np.arange(units.shape[1]) // 7, units.shape)
         corrections = [
-            _correction(scatter, mean * features.level[:, split:], units[:, split:], level)
+            _correction((wanted / expected - scatter)[says], week[says], level)
             for level, scatter in zip(
                 levels, np.moveaxis(_scatter(trees[1], later, mean), 2, 0), strict=True
             )
         ]
-    mean_trees, scatter_trees = grow(known)
-    return QuantileModel(
-        levels=tuple(levels),
-        names=features.names,
-        mean=mean_trees,
-        scatter=scatter_trees,
-        corrections=tuple(corrections),
-    )
+
+    def model(mean: str, scatter: tuple[str, ...]) -> QuantileModel:
+        return QuantileModel(tuple(levels), features.names, mean, scatter, tuple(corrections))
+
+    of_all = grow(drawn)
+    return QuantileFit(model(*of_all), model(*(trees or of_all)), split)
 
 
-def informative(quantile: Floats, units: Floats) -> Bools:
-    """Tell on which days coverage says something: not where nothing was expected, and nothing came.
+def _drawn(known: Bools, seed: int) -> Bools:
+    """Draw the cells to learn from, where there are more than enough."""
+    cells = np.flatnonzero(known)
+    if len(cells) <= MOST_CELLS:
+        return known
+    drawn = np.zeros(known.size, dtype=np.bool_)
+    drawn[np.random.default_rng(seed).choice(cells, MOST_CELLS, replace=False)] = True
+    return drawn.reshape(known.shape)
+
+
+def wanted_units(
+    units: Floats, rate: Floats, censored: Bools, expected: Floats, seed: int
+) -> Floats:
+    """Tell what was wanted on N days: what was sold, drawn beyond it where stock ran out.
+
+    Args:
+        units, rate, censored: (N,) as in `Observed`. expected: (N,) units. seed: of the draws.
+
+    Returns:
+        Units (N,), with noise of half a unit to either side if all that were sold are whole.
+    """
+    like = redistributed(units / expected, rate / expected, censored, expected, seed)
+    drawn = like * expected
+    if np.array_equal(units, np.rint(units)):
+        drawn = np.rint(drawn)
+    return blurred(drawn, seed)
+
+
+def redistributed(
+    bound: Floats, guess: Floats, censored: Bools, expected: Floats, seed: int
+) -> Floats:
+    """Draw what censored demand may have been from days on which as much was expected.
+
+    Args:
+        bound: (N,) demand seen, divided by what was expected; a lower bound where `censored`.
+        guess: (N,) taken where no like day says what lies beyond the bound.
+        censored: (N,). expected: (N,) units, by which days are grouped. seed: of the draws.
+
+    Returns:
+        Demand divided by what was expected (N,): unchanged where not censored, else not below
+        its bound.
+    """
+    if not censored.any():
+        return bound
+    draws = np.random.default_rng(seed).random(len(bound))
+    order = np.argsort(expected, kind="stable")
+    wanted = bound.copy()
+    for group in np.array_split(order, max(1, min(CENSORED_GROUPS, len(bound) // CENSORED_DAYS))):
+        units, mass = product_limit(
+            bound[group][None], censored[group][None], np.ones((1, len(group)))
+        )
+        below = np.cumsum(mass[0])
+        cut = group[censored[group]]
+        # as likely as any demand beyond the bound
+        before = np.concatenate([[0.0], below])[
+            np.searchsorted(units[0], bound[cut], side="right")
+        ]
+        at = np.searchsorted(below, before + draws[cut] * (1.0 - before))
+        found = units[0][np.minimum(at, len(below) - 1)]
+        beyond = before < below[np.searchsorted(units[0], units[0][-1])] - 1e-9
+        wanted[cut] = np.maximum(np.where(beyond, found, guess[cut]), bound[cut])
+    return wanted
+
+
+def whole_units(quantiles: Floats) -> Floats:
+    """Name the fewest whole units, at least 0, that demand does not exceed with that chance."""
+    return np.asarray(np.maximum(np.ceil(quantiles - 0.5), 0.0))
+
+
+def blurred(units: Floats, seed: int) -> Floats:
+    """Add half a unit of noise to either side, where all units are whole."""
+    if not np.array_equal(units, np.rint(units)):
+        return units
+    return np.asarray(units + np.random.default_rng(seed).random(units.shape) - 0.5)
+
+
+def expected_open(expected: Floats, level: Floats) -> Bools:
+    """Tell on which days coverage says something: not where next to nothing is expected.
 
     A day that is known to be closed lies within every quantile.
     """
-    return np.asarray(np.isfinite(units) & ((units > 0) | (quantile >= 0.5)))
+    return np.asarray(expected >= CLOSED_SHARE * level)
 
 
 class _Training:
     """Grow trees on some of the cells (S, K) of the days to learn from."""
 
-    def __init__(self, features: Features, units: Floats, used: Bools, seed: int) -> None:
-        level = features.level[used]
-        mean = np.nansum(np.where(used, units, 0.0), axis=1) / np.maximum(used.sum(axis=1), 1)
-        usual = np.maximum(np.broadcast_to(mean[:, None], used.shape)[used], LEAST_LEVEL)
+    def __init__(
+        self, features: Features, observed: Observed, used: Bools, seed: int
+    ) -> None:
+        self.level = features.level[used]
+        rate = observed.rate
         self.rows = features.values[used]
-        self.ratio = np.minimum(units[used] / level, MOST_RATIO)
-        self.weight = np.minimum(level / usual, MOST_WEIGHT)
+        self.units, self.rate = observed.units[used], rate[used]
+        self.ratio = np.minimum(self.rate / self.level, MOST_RATIO)
+        self.censored = observed.censored[used]
+        self.weight = self._information(rate[used])
+        self.available = np.maximum(observed.available[used], LEAST_AVAILABLE)
         # whole blocks of days: neighbouring days know of each other
         day = np.broadcast_to(np.arange(used.shape[1])[None], used.shape)[used]
         self.fold = (day // FOLD_DAYS) % FOLDS
         self.names = list(features.names)
         self.seed = seed
 
+    def _information(self, rate: Floats) -> Floats:
+        """Weigh each row by the inverse variance of its ratio, that of a negative binomial.
+
+        Small series are mostly chance, large ones not: 1 / variance = level / (1 + phi * level),
+        phi by moments (Cameron and Trivedi, Regression Analysis of Count Data, 2013, 3.3).
+        """
+        beyond = np.sum((rate - self.level) ** 2 - self.level) / np.sum(self.level**2)
+        return np.asarray(self.level / (1.0 + max(float(beyond), LEAST_SCATTER) * self.level))
+
     def grow(
-        self, levels: Sequence[float], mean_rounds: int, scatter_rounds: int
+        self, levels: Sequence[float], most_rounds: int, scatter_rounds: int
     ) -> tuple[str, tuple[str, ...]]:
         """Grow the trees of the mean, and those of each level."""
-        unseen = np.ones(len(self.rows))
-        for fold in np.unique(self.fold):
-            left_out = self.fold == fold
-            if not left_out.all():
-                text = self._mean_trees(~left_out, mean_rounds)
-                unseen[left_out] = _mean(text, self.rows[left_out])
+        unseen, rounds = self._cross_fitted(most_rounds)
         rows = np.column_stack([self.rows, np.log(unseen).astype(np.float32)])
-        label = np.minimum(self.ratio / unseen, MOST_RATIO)
-        data = self._data(rows, label, self.weight * unseen, [*self.names, "log_mean"])
-        return self._mean_trees(np.ones(len(self.rows), dtype=np.bool_), mean_rounds), tuple(
-            self._train({"objective": "quantile", "alpha": level}, data, scatter_rounds)
-            for level in levels
-        )
+        expected = unseen * self.level
+        wanted = wanted_units(self.units, self.rate, self.censored, expected, self.seed)
+        label = np.minimum(wanted / expected, MOST_RATIO)
+        everything = np.ones(len(self.rows), dtype=np.bool_)
+        weight, names = self.weight * unseen, [*self.names, "log_mean"]
 
-    def _mean_trees(self, used: Bools, rounds: int) -> str:
-        data = self._data(self.rows[used], self.ratio[used], self.weight[used], self.names)
-        return self._train(MEAN, data, rounds)
+        # each with data of its own: LightGBM changes what it trains on
+        def quantile(level: float) -> str:
+            data = self._data(rows, label, weight, names)
+            return self._train(SCATTER | {"alpha": level}, data, scatter_rounds)
+
+        scatter = side_by_side(quantile, levels)
+        return self._train(MEAN, self._mean_data(everything), rounds), tuple(scatter)
+
+    def _cross_fitted(self, most_rounds: int) -> tuple[Floats, int]:
+        """Predict each row by trees that have not seen its block; find how many trees help."""
+        unseen = np.ones(len(self.rows))
+        folds = np.unique(self.fold)
+        if len(folds) == 1:
+            return unseen, min(PATIENCE, most_rounds)
+
+        def grow(fold: int) -> tuple[lightgbm.Booster, list[float]]:
+            left_out = self.fold == fold
+            data = self._mean_data(~left_out)
+            losses: dict[str, dict[str, list[float]]] = {}
+            grown = lightgbm.train(
+                PARAMETERS | MEAN | {"seed": self.seed},
+                data,
+                most_rounds,
+                valid_sets=[self._mean_data(left_out, data)],
+                callbacks=[
+                    lightgbm.early_stopping(PATIENCE, verbose=False),
+                    lightgbm.record_evaluation(losses),
+                ],
+            )
+            return grown, losses["valid_0"]["tweedie"]
+
+        found = side_by_side(grow, folds.tolist())
+        # one number for all blocks, for the next block may be like any of them; where one has
+        # stopped, more trees had only made it worse
+        loss = np.zeros(max(len(losses) for _, losses in found))
+        for fold, (_, losses) in zip(folds, found, strict=True):
+            share = (self.weight * self.available)[self.fold == fold].sum()
+            loss += share * np.pad(losses, (0, len(loss) - len(losses)), mode="edge")
+        rounds = int(np.argmin(loss)) + 1
+        for fold, (grown, _) in zip(folds, found, strict=True):
+            left_out = self.fold == fold
+            mean = grown.predict(self.rows[left_out], num_iteration=rounds, num_threads=1)
+            unseen[left_out] = np.maximum(mean, LEAST_MEAN)
+        return unseen, rounds
+
+    def _mean_data(self, used: Bools, like: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+        weight = self.weight[used] * self.available[used]
+        return self._data(self.rows[used], self.ratio[used], weight, self.names, like)
 
     def _data(
-        self, rows: Matrix, label: Floats, weight: Floats, names: list[str]
+        self,
+        rows: Matrix,
+        label: Floats,
+        weight: Floats,
+        names: list[str],
+        like: lightgbm.Dataset | None = None,
     ) -> lightgbm.Dataset:
         return lightgbm.Dataset(
             rows,
             label,
+            reference=like,
             weight=weight / weight.mean(),
             feature_name=names,
             categorical_feature=[name for name in CODES if name in names],
             free_raw_data=False,
-            params={"verbose": -1},
+            params={"verbose": -1, "num_threads": 1},
         )
 
     def _train(self, objective: dict[str, Any], data: lightgbm.Dataset, rounds: int) -> str:
@@ -207,10 +410,16 @@ class _Training:
         return str(grown.model_to_string())
 
 
+def side_by_side(fit: Callable[[Part], Fitted], parts: Iterable[Part]) -> list[Fitted]:
+    """Fit parts that do not need each other at once, as many as there are processors for."""
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_SIDE_BY_SIDE)) as workers:
+        return list(workers.map(fit, parts))
+
+
 def _mean(text: str, values: Matrix) -> Floats:
     """Predict the mean of units divided by the level; values (…, F)."""
     rows = values.reshape(-1, values.shape[-1])
-    predicted = np.asarray(lightgbm.Booster(model_str=text).predict(rows), dtype=np.float64)
+    predicted = np.asarray(lightgbm.Booster(model_str=text).predict(rows, num_threads=1), dtype=np.float64)
     return np.maximum(predicted, LEAST_MEAN).reshape(values.shape[:-1])
 
 
@@ -219,14 +428,30 @@ def _scatter(texts: Sequence[str], values: Matrix, mean: Floats) -> Floats:
     rows = np.column_stack(
         [values.reshape(-1, values.shape[-1]), np.log(mean).astype(np.float32).reshape(-1)]
     )
-    predicted = [lightgbm.Booster(model_str=text).predict(rows) for text in texts]
+    predicted = side_by_side(
+        lambda text: lightgbm.Booster(model_str=text).predict(rows, num_threads=1), texts
+    )
     return np.stack(predicted, axis=1).reshape(*mean.shape, len(texts))
 
 
-def _correction(scatter: Floats, expected: Floats, units: Floats, level: float) -> float:
-    """Find what to add to a quantile of units divided by the mean for its share to lie below."""
-    seen = informative(scatter * expected, units)
-    gaps = np.sort((units / expected - scatter)[seen])
-    if not len(gaps):
+def _correction(gaps: Floats, weeks: Ints, level: float) -> float:
+    """Find what to add to a quantile of units divided by the mean for its share to lie below.
+
+    Shrunk by how much it differs from week to week: what one week had in common (a holiday, a
+    season) says little about the next (positive-part James-Stein; Efron and Morris 1973, JASA 68).
+
+    Args:
+        gaps: (N,) what was wanted less the quantile. weeks: (N,) of each. level: of the quantile.
+    """
+    each = [_upper_quantile(gaps[weeks == week], level) for week in np.unique(weeks)]
+    if len(each) < 2:
         return 0.0
-    return float(gaps[min(int(np.ceil((len(gaps) + 1) * level)), len(gaps)) - 1])
+    found = _upper_quantile(gaps, level)
+    chance = float(np.var(each, ddof=1)) / len(each)
+    return found * max(0.0, 1.0 - chance / found**2) if found else 0.0
+
+
+def _upper_quantile(gaps: Floats, level: float) -> float:
+    """Take the gap that a new one does not exceed with that chance (N of them, above 0)."""
+    at = min(int(np.ceil((len(gaps) + 1) * level)), len(gaps)) - 1
+    return float(np.partition(gaps, at)[at])

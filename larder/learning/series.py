@@ -54,6 +54,7 @@ def read_series(frame: pd.DataFrame) -> tuple[Panel, Surroundings]:
         location_codes=location_codes.astype(np.int64),
         item_codes=item_codes.astype(np.int64),
         as_of=np.full(len(pairs), last),
+        restocked=nothing,
         sold=np.maximum(np.nan_to_num(units), 0.0),
         discarded=nothing,
         missing=nothing,

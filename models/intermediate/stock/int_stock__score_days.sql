@@ -17,6 +17,7 @@ score_days as (
     select
         pairs.pair_number,
         cast(pairs.as_of_date - stock_days.stock_date as integer) as days_ago,
+        cast(stock_days.restocked_units as double) as restocked_units,
         cast(stock_days.sold_units as double) as sold_units,
         cast(stock_days.discarded_units as double) as discarded_units,
         cast(stock_days.adjusted_units as double) as adjusted_units,

@@ -1,0 +1,194 @@
+"""The risk that what is held ends as waste, learned on top of what lots and forecasts say.
+
+A classifier (LightGBM) starts from the log-odds of `lots.waste_outlook` and learns only what they
+miss: forecasts that err together for days, units that go missing, places that discard early. What
+it says is calibrated by the map (none, sigmoid of Platt 1999, or isotonic of Zadrozny and Elkan
+2002) that serves later days best, and the units expected are set right by their ratio to what was
+wasted on these days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import lightgbm
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from larder.learning.features import Matrix
+from larder.learning.frames import Bools, Floats, Ints
+
+ROUNDS: Final = 150
+PATIENCE: Final = 20
+LEAST_ROWS: Final = 500
+CALIBRATORS: Final = ("none", "sigmoid", "isotonic")
+PARAMETERS: Final[dict[str, Any]] = {
+    "objective": "binary",
+    "learning_rate": 0.05,
+    "num_leaves": 15,
+    "min_data_in_leaf": 200,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 20.0,
+    "boost_from_average": False,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbose": -1,
+}
+_EDGE: Final = 1e-4
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Map a log-odds to a probability: straight between the points, flat beyond them."""
+
+    name: str
+    log_odds: tuple[float, ...]
+    probability: tuple[float, ...]
+
+    def apply(self, log_odds: Floats) -> Floats:
+        """Return probabilities of the same shape."""
+        if self.name == "none":
+            return expit(log_odds)
+        if self.name == "sigmoid":
+            slope, shift = self.log_odds[0], self.probability[0]
+            return expit(slope * log_odds + shift)
+        return np.interp(log_odds, self.log_odds, self.probability)
+
+
+@dataclass(frozen=True)
+class RiskModel:
+    """Hold the classifier's trees (LightGBM's own text), its calibration and the units' factor."""
+
+    names: tuple[str, ...]
+    trees: str
+    calibration: Calibration
+    units_factor: float
+
+    def predict(self, rows: Matrix, outlook: Floats) -> Floats:
+        """Return the calibrated probability (N,) of rows (N, F) whose outlook is given (N,)."""
+        return self.calibration.apply(logit(outlook) + self._learned(rows))
+
+    def contributions(self, rows: Matrix) -> Floats:
+        """Return what each feature adds to the log-odds (N, F), the constant left out."""
+        if not self.trees:
+            return np.zeros(rows.shape)
+        booster = lightgbm.Booster(model_str=self.trees)
+        found = booster.predict(rows, pred_contrib=True, num_threads=1)
+        return np.asarray(found, dtype=np.float64)[:, :-1]
+
+    def _learned(self, rows: Matrix) -> Floats:
+        if not self.trees or not len(rows):
+            return np.zeros(len(rows))
+        booster = lightgbm.Booster(model_str=self.trees)
+        return np.asarray(booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
+
+
+def fit_risk(
+    names: tuple[str, ...],
+    rows: Matrix,
+    outlook: Floats,
+    expected_units: Floats,
+    wasted_units: Floats,
+    day: Ints,
+    seed: int = 0,
+) -> RiskModel:
+    """Learn the risk from N scores of the past whose outcome is known.
+
+    The earlier half of the days grows the trees, the third quarter stops them and fits the
+    calibrations, the last quarter chooses among these.
+
+    Args:
+        rows: (N, F) with `names`. outlook: (N,) probability from lots and forecasts.
+        expected_units, wasted_units: (N,) expected from them, and what happened.
+        day: (N,) of each score, ascending with time.
+    """
+    wasted = (wasted_units > 0).astype(np.float64)
+    start = logit(outlook)
+    cuts = np.quantile(day, [0.5, 0.75]) if len(day) else [0.0, 0.0]
+    grows, stops = day < cuts[0], (day >= cuts[0]) & (day < cuts[1])
+    chooses = day >= cuts[1]
+    trees = ""
+    if min(grows.sum(), stops.sum(), chooses.sum()) >= LEAST_ROWS and 0 < wasted[stops].mean() < 1:
+        trees = _trees(names, rows, start, wasted, grows, stops, seed)
+    unset = RiskModel(names, trees, Calibration("none", (), ()), 1.0)
+    raw = start + unset._learned(rows)
+    calibration = unset.calibration
+    if trees:
+        fitted = [fit_calibration(name, raw[stops], wasted[stops]) for name in CALIBRATORS]
+        errors = [np.mean((one.apply(raw[chooses]) - wasted[chooses]) ** 2) for one in fitted]
+        later = stops | chooses
+        best = CALIBRATORS[int(np.argmin(errors))]
+        calibration = fit_calibration(best, raw[later], wasted[later])
+    later = stops | chooses
+    total = float(expected_units[later].sum())
+    # shrunk to 1 by ten units, so that a quiet place does not swing
+    factor = (float(wasted_units[later].sum()) + 10.0) / (total + 10.0)
+    return RiskModel(names, trees, calibration, factor)
+
+
+def fit_calibration(name: str, log_odds: Floats, outcome: Floats) -> Calibration:
+    """Fit one of `CALIBRATORS` to (N,) log-odds and what happened (0 or 1)."""
+    if name == "none" or len(np.unique(outcome)) < 2:
+        return Calibration("none", (), ())
+    if name == "sigmoid":
+        line = LogisticRegression(C=1e6).fit(log_odds[:, None], outcome)
+        return Calibration(name, (float(line.coef_[0, 0]),), (float(line.intercept_[0]),))
+    steps = IsotonicRegression(y_min=_EDGE, y_max=1 - _EDGE, out_of_bounds="clip")
+    steps.fit(log_odds, outcome)
+    return Calibration(
+        name,
+        tuple(float(one) for one in steps.X_thresholds_),
+        tuple(float(one) for one in steps.y_thresholds_),
+    )
+
+
+def logit(probability: Floats) -> Floats:
+    """Turn probabilities, cut at 1e-4, into log-odds."""
+    sure = np.clip(probability, _EDGE, 1 - _EDGE)
+    return np.asarray(np.log(sure) - np.log1p(-sure))
+
+
+def expit(log_odds: Floats) -> Floats:
+    """Turn log-odds into probabilities."""
+    return np.asarray(1.0 / (1.0 + np.exp(-log_odds)))
+
+
+def _trees(
+    names: tuple[str, ...],
+    rows: Matrix,
+    start: Floats,
+    wasted: Floats,
+    grows: Bools,
+    stops: Bools,
+    seed: int,
+) -> str:
+    codes = [name for name in ("location", "item") if name in names]
+    # one who keeps more must not be thought safer by chance of the sample
+    rising = [1 if name == "horizon" else 0 for name in names]
+    parameters = PARAMETERS | {"seed": seed, "monotone_constraints": rising}
+
+    def data(used: Bools, like: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+        return lightgbm.Dataset(
+            rows[used],
+            wasted[used],
+            init_score=start[used],
+            reference=like,
+            feature_name=list(names),
+            categorical_feature=codes,
+            params={"verbose": -1, "num_threads": 1},
+        )
+
+    grown_on = data(grows)
+    grown = lightgbm.train(
+        parameters,
+        grown_on,
+        ROUNDS,
+        valid_sets=[data(stops, grown_on)],
+        callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+    )
+    return str(grown.model_to_string(num_iteration=grown.best_iteration))

@@ -1,0 +1,147 @@
+"""Learn demand and risk together, keep them as text, and tell whether a new model may serve."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from larder.learning import quantiles, risk
+from larder.learning.features import Surroundings
+from larder.learning.forecasts import WARM_UP_DAYS, observed_demand, training_features
+from larder.learning.frames import Bools, Floats, Ints
+from larder.learning.outlook import NAMES, Outlook, outlook
+from larder.learning.panel import Panel
+from larder.learning.quantiles import QuantileModel, fit_quantiles
+from larder.learning.risk import Calibration, RiskModel, fit_risk
+from larder.learning.waste import held_outcomes, horizon_count
+
+LEAST_DAYS: Final = 84
+LEAST_CELLS: Final = 2_000
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Hold the model of demand and that of the risk, and for how many days ahead they are."""
+
+    demand: QuantileModel
+    risk: RiskModel
+    horizon: int
+
+    def to_text(self) -> str:
+        """Write both as JSON, the same for the same models."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> Learned:
+        """Read what `to_text` wrote.
+
+        Raises:
+            ValueError: the text is none of a model.
+        """
+        try:
+            parts: dict[str, Any] = json.loads(text)
+            of_demand, of_risk = parts["demand"], parts["risk"]
+            calibration = {
+                name: part if isinstance(part, str) else tuple(part)
+                for name, part in of_risk.pop("calibration").items()
+            }
+            return cls(
+                QuantileModel(
+                    **{
+                        name: part if isinstance(part, str) else tuple(part)
+                        for name, part in of_demand.items()
+                    }
+                ),
+                RiskModel(
+                    **of_risk | {"names": tuple(of_risk["names"])},
+                    calibration=Calibration(**calibration),
+                ),
+                int(parts["horizon"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("the text is none of a model of this version of Larder") from error
+
+
+def artefact_hash(text: str) -> str:
+    """Return the SHA-256 of a text in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parameters() -> dict[str, Any]:
+    """List what training was told, beside the data."""
+    return {
+        "mean": quantiles.PARAMETERS | quantiles.MEAN,
+        "most_rounds": quantiles.MOST_ROUNDS,
+        "scatter": quantiles.PARAMETERS | quantiles.SCATTER,
+        "scatter_rounds": quantiles.SCATTER_ROUNDS,
+        "levels": list(quantiles.LEVELS),
+        "risk": risk.PARAMETERS,
+        "calibrators": list(risk.CALIBRATORS),
+        "warm_up_days": WARM_UP_DAYS,
+    }
+
+
+def enough_history(panel: Panel) -> bool:
+    """Say whether there is enough to learn from: 12 weeks, and 2,000 days of pairs with stock."""
+    seen = panel.observed & (panel.available > 0)
+    return panel.width >= LEAST_DAYS and int(seen[:, WARM_UP_DAYS:].sum()) >= LEAST_CELLS
+
+
+def learn(
+    panel: Panel, surroundings: Surroundings, shelf_life_days: Ints, horizon: int, seed: int = 0
+) -> Learned:
+    """Learn from all days of the panel: demand, and the risk on days that demand had not seen.
+
+    Args:
+        shelf_life_days: (S,). horizon: days ahead that both are for. seed: of everything random.
+    """
+    last = panel.width - 1
+    fit = fit_quantiles(
+        training_features(panel, surroundings, WARM_UP_DAYS, last, horizon, seed),
+        observed_demand(panel, WARM_UP_DAYS, last),
+        seed=seed,
+    )
+    ahead = min(horizon, horizon_count(shelf_life_days))
+    held = outlook(
+        fit.earlier,
+        panel,
+        surroundings,
+        shelf_life_days,
+        WARM_UP_DAYS + fit.split - 1,
+        last - 1,
+        ahead,
+        seed=seed,
+    )
+    wasted, known = outcomes(held, panel, shelf_life_days)
+    day = np.broadcast_to(held.column[:, None], known.shape)[known]
+    order = np.argsort(day, kind="stable")
+    found = fit_risk(
+        NAMES,
+        held.rows[known][order],
+        held.probability[known][order],
+        held.units[known][order],
+        wasted[known][order],
+        day[order],
+        seed,
+    )
+    return Learned(fit.model, found, horizon)
+
+
+def outcomes(held: Outlook, panel: Panel, shelf_life_days: Ints) -> tuple[Floats, Bools]:
+    """Tell what became of what was held: units wasted, and whether that is known (N, H).
+
+    A horizon beyond the shelf life says nothing and counts as not known.
+    """
+    shape = held.probability.shape
+    wasted, known = np.zeros(shape), np.zeros(shape, dtype=np.bool_)
+    for horizon, gone, seen in held_outcomes(panel, shape[1]):
+        over = held.column < gone.shape[1]
+        over &= shelf_life_days[held.pair] >= horizon
+        pair, column = held.pair[over], held.column[over]
+        wasted[over, horizon - 1] = gone[pair, column]
+        known[over, horizon - 1] = seen[pair, column]
+    return wasted, known
