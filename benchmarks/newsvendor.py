@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from larder.learning.censoring import Observed, blurred
 from larder.learning.demand import product_limit, weighted_quantile
 from larder.learning.evaluation import decision_cost, prescriptiveness
 from larder.learning.features import demand_features
 from larder.learning.frames import Floats
 from larder.learning.orders import Costs
-from larder.learning.quantiles import Observed, blurred, expected_open, fit_quantiles, whole_units
+from larder.learning.quantiles import expected_open, fit_quantiles, whole_units
 from larder.learning.series import read_series
 
 COSTS = ((9.0, 1.0), (7.5, 2.5), (5.0, 5.0), (2.5, 7.5), (1.0, 9.0))

@@ -34,12 +34,11 @@ def cumulative(levels: Sequence[float], quantiles: Floats, units: Floats) -> Flo
         reached += (level - at) * np.clip((units - low[:, None]) / step[:, None], 0.0, 1.0)
         low, at = high, level
     beyond = np.maximum(units - low[:, None], 0.0)
-    return reached + (1.0 - at) * -np.expm1(-beyond / _tail(levels, quantiles)[:, None])
+    beyond_share = -np.expm1(-beyond / _tail(levels, quantiles)[:, None])
+    return np.asarray(reached + (1.0 - at) * beyond_share)
 
 
-def daily_mass(
-    levels: Sequence[float], quantiles: Floats, step: Floats, points: int
-) -> Floats:
+def daily_mass(levels: Sequence[float], quantiles: Floats, step: Floats, points: int) -> Floats:
     """Give the probability of 0, 1, 2, … steps of units (R, points); the last one is a lower bound.
 
     `step` (R,) is how many units are counted as one.
@@ -66,9 +65,7 @@ def inverse(levels: Sequence[float], quantiles: Floats, chance: Floats) -> Float
     return units - np.log(left) * _tail(levels, quantiles)[:, None]
 
 
-def demand_paths(
-    levels: Sequence[float], quantiles: Floats, paths: int, seed: int
-) -> Ints:
+def demand_paths(levels: Sequence[float], quantiles: Floats, paths: int, seed: int) -> Ints:
     """Draw whole units of H days (R, H, paths).
 
     The same draws serve every row, so that a row does not change with those around it; of each day

@@ -141,6 +141,7 @@ class _History:
         self.wanted = np.where(
             self.exposure > 0, self.sold / np.maximum(self.exposure, LEAST_AVAILABLE), np.nan
         )
+        self.popularity = np.zeros(self.sold.shape)  # units of the item per available day, anywhere
         self.usual = self._usual()
         # what was expected of each day the day before, and of a day further ahead
         self.expected = self._level(1, 1)
@@ -165,6 +166,7 @@ class _History:
         total = item_exposure.sum(axis=0)
         overall = np.divide(item_sold.sum(axis=0), total, out=np.zeros(self.width), where=total > 0)
         of_item = (item_sold + USUAL_PRIOR_DAYS * overall) / (item_exposure + USUAL_PRIOR_DAYS)
+        self.popularity = of_item[items]
         usual = of_item[items]
         # a place of any size sells so many times what these items sell elsewhere
         wanted, prior = _totals(exposure * usual, places), USUAL_PRIOR_DAYS * overall
@@ -265,6 +267,7 @@ def _of_kin(history: _History) -> Group:
             if 7 * weeks >= history.ahead:
                 yield f"{name}_ratio_{weeks}_weeks_ago", shifted(ratio, 7 * weeks)
     yield "ratio_52_weeks_ago", shifted(history.ratio, 7 * 52)
+    yield "popularity", np.log(np.maximum(history.ago(history.popularity, -1), LEAST_LEVEL))
 
 
 def _calendar(history: _History) -> Group:

@@ -8,10 +8,11 @@ from typing import Final
 
 import numpy as np
 
+from larder.learning.censoring import Observed
 from larder.learning.features import Features, Surroundings, demand_features
 from larder.learning.frames import Floats
 from larder.learning.panel import Panel
-from larder.learning.quantiles import Observed, QuantileModel
+from larder.learning.quantiles import QuantileModel
 
 AHEAD: Final = (1, 2, 3, 5, 7, 14, 30)
 WARM_UP_DAYS: Final = 28

@@ -1,4 +1,4 @@
-"""What lots and forecasts say of the units held at a close: the rows that the risk is learned from."""
+"""What lots and forecasts say of the units held at a close: what the risk is learned from."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def outlook(
         "wasted_share": recent(gone) / np.maximum(recent(brought), 1e-9),
         "stocked_out_days": recent(out),
         "weekday": ((dates + 3) % 7)[:, None],
-        "location": panel.location_codes[pair][:, None],
-        "item": panel.item_codes[pair][:, None],
+        "location": surroundings.places["location"][pair][:, None],
+        "item": surroundings.places["item"][pair][:, None],
     }
     rows = np.empty((*shape, len(NAMES)), dtype=np.float32)
     for number, name in enumerate(NAMES):

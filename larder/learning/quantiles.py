@@ -25,18 +25,17 @@ from typing import Any, Final, TypeVar
 import lightgbm
 import numpy as np
 
-from larder.learning.demand import product_limit
-from larder.learning.features import LEAST_AVAILABLE, Features, Matrix
+from larder.learning.censoring import Observed, wanted_units
+from larder.learning.features import Features, Matrix
 from larder.learning.frames import Bools, Floats, Ints
 
 LEVELS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 MOST_ROUNDS: Final = 800
-PATIENCE: Final = 60
+PATIENCE: Final = 80
 SCATTER_ROUNDS: Final = 80
 MOST_CELLS: Final = 250_000
+SCATTER_CELLS: Final = 50_000
 CLOSED_SHARE: Final = 0.1
-CENSORED_GROUPS: Final = 20
-CENSORED_DAYS: Final = 200
 FOLDS: Final = 4
 FOLD_DAYS: Final = 28
 CALIBRATED_SHARE: Final = 0.2
@@ -63,7 +62,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "verbose": -1,
 }
 MOST_SIDE_BY_SIDE: Final = 4
-SCATTER: Final = {"objective": "quantile", "learning_rate": 0.1}
+SCATTER: Final = {"objective": "quantile", "learning_rate": 0.1, "num_leaves": 15}
 MEAN: Final = {"objective": "tweedie", "tweedie_variance_power": 1.2}
 
 
@@ -124,29 +123,6 @@ class QuantileFit:
     split: int
 
 
-@dataclass(frozen=True)
-class Observed:
-    """Hold what was seen of the demand of S pairs on K days.
-
-    `units` (S, K) are those sold, NaN where not known; `available` (S, K) the share of the day with
-    stock, above 0 where units are known; where `censored` (S, K), units are only a lower bound.
-    """
-
-    units: Floats
-    available: Floats
-    censored: Bools
-
-    @classmethod
-    def whole(cls, units: Floats) -> Observed:
-        """Take units for demand: there was stock all the time."""
-        return cls(units, np.ones(units.shape), np.zeros(units.shape, dtype=np.bool_))
-
-    @property
-    def rate(self) -> Floats:
-        """Units that would have been sold on a whole day (S, K)."""
-        return np.asarray(self.units / np.maximum(self.available, LEAST_AVAILABLE))
-
-
 def fit_quantiles(
     features: Features,
     observed: Observed,
@@ -188,13 +164,15 @@ def fit_quantiles(
         later = features.values[:, split:]
         mean = _mean(trees[0], later)
         expected = mean * features.level[:, split:]
-        units, rate, censored = (
-            cells[:, split:] for cells in (observed.units, observed.rate, observed.censored)
-        )
+        units = observed.units[:, split:]
         seen = np.isfinite(units)
         wanted = np.full(seen.shape, np.nan)
         wanted[seen] = wanted_units(
-            units[seen], rate[seen], censored[seen], expected[seen], seed
+            units[seen],
+            observed.rate[:, split:][seen],
+            observed.censored[:, split:][seen],
+            expected[seen],
+            seed,
         )
         says = seen & expected_open(expected, features.level[:, split:])
         week = np.broadcast_to(np.arange(units.shape[1]) // 7, units.shape)
@@ -222,70 +200,9 @@ def _drawn(known: Bools, seed: int) -> Bools:
     return drawn.reshape(known.shape)
 
 
-def wanted_units(
-    units: Floats, rate: Floats, censored: Bools, expected: Floats, seed: int
-) -> Floats:
-    """Tell what was wanted on N days: what was sold, drawn beyond it where stock ran out.
-
-    Args:
-        units, rate, censored: (N,) as in `Observed`. expected: (N,) units. seed: of the draws.
-
-    Returns:
-        Units (N,), with noise of half a unit to either side if all that were sold are whole.
-    """
-    like = redistributed(units / expected, rate / expected, censored, expected, seed)
-    drawn = like * expected
-    if np.array_equal(units, np.rint(units)):
-        drawn = np.rint(drawn)
-    return blurred(drawn, seed)
-
-
-def redistributed(
-    bound: Floats, guess: Floats, censored: Bools, expected: Floats, seed: int
-) -> Floats:
-    """Draw what censored demand may have been from days on which as much was expected.
-
-    Args:
-        bound: (N,) demand seen, divided by what was expected; a lower bound where `censored`.
-        guess: (N,) taken where no like day says what lies beyond the bound.
-        censored: (N,). expected: (N,) units, by which days are grouped. seed: of the draws.
-
-    Returns:
-        Demand divided by what was expected (N,): unchanged where not censored, else not below
-        its bound.
-    """
-    if not censored.any():
-        return bound
-    draws = np.random.default_rng(seed).random(len(bound))
-    order = np.argsort(expected, kind="stable")
-    wanted = bound.copy()
-    for group in np.array_split(order, max(1, min(CENSORED_GROUPS, len(bound) // CENSORED_DAYS))):
-        units, mass = product_limit(
-            bound[group][None], censored[group][None], np.ones((1, len(group)))
-        )
-        below = np.cumsum(mass[0])
-        cut = group[censored[group]]
-        # as likely as any demand beyond the bound
-        before = np.concatenate([[0.0], below])[
-            np.searchsorted(units[0], bound[cut], side="right")
-        ]
-        at = np.searchsorted(below, before + draws[cut] * (1.0 - before))
-        found = units[0][np.minimum(at, len(below) - 1)]
-        beyond = before < below[np.searchsorted(units[0], units[0][-1])] - 1e-9
-        wanted[cut] = np.maximum(np.where(beyond, found, guess[cut]), bound[cut])
-    return wanted
-
-
 def whole_units(quantiles: Floats) -> Floats:
     """Name the fewest whole units, at least 0, that demand does not exceed with that chance."""
     return np.asarray(np.maximum(np.ceil(quantiles - 0.5), 0.0))
-
-
-def blurred(units: Floats, seed: int) -> Floats:
-    """Add half a unit of noise to either side, where all units are whole."""
-    if not np.array_equal(units, np.rint(units)):
-        return units
-    return np.asarray(units + np.random.default_rng(seed).random(units.shape) - 0.5)
 
 
 def expected_open(expected: Floats, level: Floats) -> Bools:
@@ -299,9 +216,7 @@ def expected_open(expected: Floats, level: Floats) -> Bools:
 class _Training:
     """Grow trees on some of the cells (S, K) of the days to learn from."""
 
-    def __init__(
-        self, features: Features, observed: Observed, used: Bools, seed: int
-    ) -> None:
+    def __init__(self, features: Features, observed: Observed, used: Bools, seed: int) -> None:
         self.level = features.level[used]
         rate = observed.rate
         self.rows = features.values[used]
@@ -309,7 +224,7 @@ class _Training:
         self.ratio = np.minimum(self.rate / self.level, MOST_RATIO)
         self.censored = observed.censored[used]
         self.weight = self._information(rate[used])
-        self.available = np.maximum(observed.available[used], LEAST_AVAILABLE)
+        self.available = observed.exposure[used]
         # whole blocks of days: neighbouring days know of each other
         day = np.broadcast_to(np.arange(used.shape[1])[None], used.shape)[used]
         self.fold = (day // FOLD_DAYS) % FOLDS
@@ -336,10 +251,14 @@ class _Training:
         label = np.minimum(wanted / expected, MOST_RATIO)
         everything = np.ones(len(self.rows), dtype=np.bool_)
         weight, names = self.weight * unseen, [*self.names, "log_mean"]
+        # the scatter is a matter of few features
+        some = np.arange(len(rows))
+        if len(rows) > SCATTER_CELLS:
+            some = np.random.default_rng(self.seed).choice(some, SCATTER_CELLS, replace=False)
 
         # each with data of its own: LightGBM changes what it trains on
         def quantile(level: float) -> str:
-            data = self._data(rows, label, weight, names)
+            data = self._data(rows[some], label[some], weight[some], names)
             return self._train(SCATTER | {"alpha": level}, data, scatter_rounds)
 
         scatter = side_by_side(quantile, levels)
@@ -369,12 +288,12 @@ class _Training:
             return grown, losses["valid_0"]["tweedie"]
 
         found = side_by_side(grow, folds.tolist())
-        # one number for all blocks, for the next block may be like any of them; where one has
-        # stopped, more trees had only made it worse
-        loss = np.zeros(max(len(losses) for _, losses in found))
+        # one number for all blocks, for the next block may be like any of them; looked for up to
+        # where the first of them had stopped, beyond which more trees only made that one worse
+        loss = np.zeros(min(len(losses) for _, losses in found))
         for fold, (_, losses) in zip(folds, found, strict=True):
             share = (self.weight * self.available)[self.fold == fold].sum()
-            loss += share * np.pad(losses, (0, len(loss) - len(losses)), mode="edge")
+            loss += share * np.asarray(losses[: len(loss)])
         rounds = int(np.argmin(loss)) + 1
         for fold, (grown, _) in zip(folds, found, strict=True):
             left_out = self.fold == fold
@@ -419,7 +338,9 @@ def side_by_side(fit: Callable[[Part], Fitted], parts: Iterable[Part]) -> list[F
 def _mean(text: str, values: Matrix) -> Floats:
     """Predict the mean of units divided by the level; values (…, F)."""
     rows = values.reshape(-1, values.shape[-1])
-    predicted = np.asarray(lightgbm.Booster(model_str=text).predict(rows, num_threads=1), dtype=np.float64)
+    predicted = np.asarray(
+        lightgbm.Booster(model_str=text).predict(rows, num_threads=1), dtype=np.float64
+    )
     return np.maximum(predicted, LEAST_MEAN).reshape(values.shape[:-1])
 
 

@@ -17,6 +17,7 @@ from larder.learning.outlook import NAMES, Outlook, outlook
 from larder.learning.panel import Panel
 from larder.learning.quantiles import QuantileModel, fit_quantiles
 from larder.learning.risk import Calibration, RiskModel, fit_risk
+from larder.learning.surroundings import Codes
 from larder.learning.waste import held_outcomes, horizon_count
 
 LEAST_DAYS: Final = 84
@@ -25,11 +26,16 @@ LEAST_CELLS: Final = 2_000
 
 @dataclass(frozen=True)
 class Learned:
-    """Hold the model of demand and that of the risk, and for how many days ahead they are."""
+    """Hold the model of demand and that of the risk, and what both must be told again.
+
+    `horizon` days ahead they were trained for; `codes` are the names of places, items and their
+    kinds in the order of the codes that the trees know them by.
+    """
 
     demand: QuantileModel
     risk: RiskModel
     horizon: int
+    codes: Codes
 
     def to_text(self) -> str:
         """Write both as JSON, the same for the same models."""
@@ -44,26 +50,22 @@ class Learned:
         """
         try:
             parts: dict[str, Any] = json.loads(text)
-            of_demand, of_risk = parts["demand"], parts["risk"]
-            calibration = {
-                name: part if isinstance(part, str) else tuple(part)
-                for name, part in of_risk.pop("calibration").items()
-            }
+            of_risk = _frozen(parts["risk"])
             return cls(
-                QuantileModel(
-                    **{
-                        name: part if isinstance(part, str) else tuple(part)
-                        for name, part in of_demand.items()
-                    }
-                ),
+                QuantileModel(**_frozen(parts["demand"])),
                 RiskModel(
-                    **of_risk | {"names": tuple(of_risk["names"])},
-                    calibration=Calibration(**calibration),
+                    **of_risk | {"calibration": Calibration(**_frozen(of_risk["calibration"]))}
                 ),
                 int(parts["horizon"]),
+                _frozen(parts["codes"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("the text is none of a model of this version of Larder") from error
+
+
+def _frozen(parts: dict[str, Any]) -> dict[str, Any]:
+    """Make tuples of the lists that JSON has made of them."""
+    return {name: tuple(part) if isinstance(part, list) else part for name, part in parts.items()}
 
 
 def artefact_hash(text: str) -> str:
@@ -92,12 +94,18 @@ def enough_history(panel: Panel) -> bool:
 
 
 def learn(
-    panel: Panel, surroundings: Surroundings, shelf_life_days: Ints, horizon: int, seed: int = 0
+    panel: Panel,
+    surroundings: Surroundings,
+    shelf_life_days: Ints,
+    horizon: int,
+    codes: Codes,
+    seed: int = 0,
 ) -> Learned:
     """Learn from all days of the panel: demand, and the risk on days that demand had not seen.
 
     Args:
-        shelf_life_days: (S,). horizon: days ahead that both are for. seed: of everything random.
+        shelf_life_days: (S,). horizon: days ahead that both are for. codes: of the names in
+        the surroundings. seed: of everything random.
     """
     last = panel.width - 1
     fit = fit_quantiles(
@@ -128,7 +136,7 @@ def learn(
         day[order],
         seed,
     )
-    return Learned(fit.model, found, horizon)
+    return Learned(fit.model, found, horizon, codes)
 
 
 def outcomes(held: Outlook, panel: Panel, shelf_life_days: Ints) -> tuple[Floats, Bools]:

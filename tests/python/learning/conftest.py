@@ -69,6 +69,7 @@ def make_network(seed: int = 1, locations: int = 5, items: int = 4, days: int = 
         out = batches.sum(axis=1) == 0
         batches = np.concatenate([batches[:, 1:], np.zeros((size, 1), dtype=np.int64)], axis=1)
         row = {
+            "restocked_units": restocked,
             "sold_units": demand[:, day] - left,
             "discarded_units": discarded,
             "adjusted_units": np.zeros(size, dtype=np.int64),

@@ -158,6 +158,7 @@ def test_with_much_history_a_level_is_the_pairs_own() -> None:
         location_codes=np.array([0, 1]),
         item_codes=np.array([0, 0]),
         as_of=np.full(2, np.datetime64("2025-01-01", "D")),
+        restocked=np.zeros((2, width)),
         sold=np.stack([np.full(width, 10.0), np.full(width, 2.0)]),
         discarded=np.zeros((2, width)),
         missing=np.zeros((2, width)),

@@ -57,6 +57,7 @@ def test_labels_equal_a_replay_unit_by_unit(history: list[tuple[int, int, int, i
         location_codes=np.zeros(1, dtype=np.int64),
         item_codes=np.zeros(1, dtype=np.int64),
         as_of=np.full(1, np.datetime64("2025-01-01", "D")),
+        restocked=np.zeros((1, width)),
         sold=np.array([[taken for taken, _, _ in kept]], dtype=np.float64),
         discarded=np.array([[gone for _, gone, _ in kept]], dtype=np.float64),
         missing=np.array([[max(-found, 0) for _, _, found in kept]], dtype=np.float64),
