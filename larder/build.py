@@ -55,13 +55,15 @@ def build(
     *,
     only_audited: bool = False,
     full_refresh: bool = False,
+    train: bool = False,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build and test every model over the accepted segments.
 
     `only_audited` leaves out what no audit has looked at yet; else it is taken as accepted. `held`
     are the segments that the audits keep out now: what was built before and is held since is taken
-    out again, which takes a full refresh; so does what `settings.refresh_file` asks for.
+    out again, which takes a full refresh; so does what `settings.refresh_file` asks for. `train`
+    trains the models now, whenever they were trained last.
 
     Raises:
         BuildError: a model or an error-severity test failed; names each.
@@ -72,7 +74,11 @@ def build(
     forget_tested(settings)
     try:
         run_dbt(
-            settings, arguments, progress, LARDER_UNAUDITED="wait" if only_audited else "accept"
+            settings,
+            arguments,
+            progress,
+            LARDER_UNAUDITED="wait" if only_audited else "accept",
+            LARDER_TRAIN="now" if train else "",
         )
     except BuildError as error:
         raise BuildError(

@@ -30,6 +30,7 @@ from larder.reporting import (
     print_load,
     print_run,
     print_status,
+    print_training,
 )
 from larder.settings import Settings, read_settings
 
@@ -191,6 +192,19 @@ def build_command(settings: Settings, full_refresh: bool) -> int:
             progress=reporter.start("build and test"),
         )
     print_build(output, result)
+    return DONE
+
+
+@larder.command("train")
+@click.pass_obj
+def train_command(settings: Settings) -> int:
+    """Train the models now, test them, and let the new ones serve if they are better; publish."""
+    from larder.pipeline import train
+
+    _require_duckdb(settings)
+    with _locked(settings, "larder train"), Reporter(messages) as reporter:
+        trained = train(settings, _now, reporter.start)
+    print_training(output, trained)
     return DONE
 
 

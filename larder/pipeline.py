@@ -19,7 +19,8 @@ from larder.serving.publish import (
 )
 from larder.serving.status import LandingState
 from larder.settings import Settings
-from loaders.audit import AuditSummary, audit
+from larder.warehouse import open_published
+from loaders.audit import AuditSummary, audit, list_held
 from loaders.compaction import CompactionSummary, compact
 from loaders.landing import find_files
 from loaders.ledger import Ledger
@@ -83,6 +84,34 @@ def run(
             write_docs(settings)
         except BuildError as error:  # readers have their tables all the same
             report.skipped.append(f"documentation: {error}")
+
+
+def train(
+    settings: Settings, now: Callable[[], datetime], start_step: StartStep
+) -> list[tuple[str, str]]:
+    """Build with a training, publish, and say what was trained, and why it serves or not.
+
+    The caller holds the lock.
+
+    Returns:
+        Version and decision of each new model; none where there is too little history.
+
+    Raises:
+        LarderError: what stopped it; readers keep the last published generation.
+    """
+    before = set(_decisions(settings)) if published_generation(settings) else set()
+    held = [segment.segment for segment in list_held(settings)]
+    step = start_step("build and train")
+    build(settings, held, only_audited=True, train=True, progress=step)
+    publish_build(settings, now)
+    return [one for one in _decisions(settings) if one not in before]
+
+
+def _decisions(settings: Settings) -> list[tuple[str, str]]:
+    with open_published(settings) as connection:
+        return connection.execute(
+            "select distinct model_version, decision from ml_models order by model_version"
+        ).fetchall()
 
 
 def publish_build(settings: Settings, now: Callable[[], datetime]) -> Publication:

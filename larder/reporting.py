@@ -117,6 +117,18 @@ def print_load(console: Console, summary: LoadSummary) -> None:
         console.print(f"{summary.skipped} files were loaded already.", highlight=False)
 
 
+def print_training(console: Console, trained: Sequence[tuple[str, str]]) -> None:
+    """Print which models were trained, and why they serve or not."""
+    for version, decision in trained:
+        console.print(f"{version}: {decision}.", highlight=False, soft_wrap=True)
+    if not trained:
+        console.print(
+            "Nothing was trained: no place has four months of stock days yet, or the data are "
+            "those of the last training. The simple scores go on serving.",
+            soft_wrap=True,
+        )
+
+
 def print_build(console: Console, result: BuildResult) -> None:
     """Print what a build did, and which tests warned."""
     console.print(

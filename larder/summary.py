@@ -101,12 +101,21 @@ where
     and period_start <= (select closed_on from closed)
 """
 
-SCORES = """
+# Of the models that made the newest scores.
+SCORES = f"""
 select model_name, metric, value, baseline_name, baseline_value, observations
 from marts.ml_evaluations
-where (model_name, evaluated_at) in (
-    select (model_name, max(evaluated_at)) from marts.ml_evaluations group by model_name
-)
+where
+    model_version in (
+        select model_version
+        from {newest_of("ml_waste_probabilities")}
+        union
+        select model_version
+        from {newest_of("ml_order_quantities")}
+    )
+    and (model_name, evaluated_at) in (
+        select (model_name, max(evaluated_at)) from marts.ml_evaluations group by model_name
+    )
 order by model_name, metric, baseline_name
 """
 

@@ -53,7 +53,7 @@ def inverse(levels: Sequence[float], quantiles: Floats, chance: Floats) -> Float
     """Give the units that demand exceeds with 1 - chance: `cumulative` turned round.
 
     Args:
-        levels: (Q,). quantiles: (R, Q). chance: (R, M) or (1, M), from 0 to below 1.
+        levels: (Q,). quantiles: (R, Q). chance: (R, M) or (1, M), from 0 to 1.
     """
     units = np.full((len(quantiles), chance.shape[1]), LEAST)
     low, at = np.full(len(quantiles), LEAST), 0.0
@@ -61,7 +61,7 @@ def inverse(levels: Sequence[float], quantiles: Floats, chance: Floats) -> Float
         share = np.clip((chance - at) / (level - at), 0.0, 1.0)
         units += share * (quantiles[:, number] - low)[:, None]
         low, at = quantiles[:, number], level
-    left = np.minimum((1.0 - chance) / (1.0 - at), 1.0)
+    left = np.clip((1.0 - chance) / (1.0 - at), _LEAST_STEP, 1.0)
     return units - np.log(left) * _tail(levels, quantiles)[:, None]
 
 

@@ -7,7 +7,7 @@ label that looks into a later day, takes part in learning. The embargo is the lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,21 +111,28 @@ def evaluate_waste(panel: Panel, shelf_life_days: Ints) -> list[Result]:
     if not sum(len(part) for part in collected["outcome"]):
         return []
     joined = {name: np.concatenate(parts) for name, parts in collected.items()}
-    return list(_waste_results(**joined))
+    baselines = {"global_rate": joined["global"], "pair_raw_rate": joined["raw"]}
+    return list(waste_results(joined["model"], baselines, joined["outcome"]))
 
 
-def _waste_results(model: Floats, **others: Floats) -> Iterator[Result]:
-    overall, raw, outcome = others["global"], others["raw"], others["outcome"]
-    for name, baseline in (("global_rate", overall), ("pair_raw_rate", raw)):
+def waste_results(
+    probability: Floats, baselines: Mapping[str, Floats], outcome: Floats
+) -> Iterator[Result]:
+    """Yield each metric of N probabilities beside that of each baseline on the same outcomes.
+
+    `brier_skill` is measured against the first of the baselines.
+    """
+    reference = next(iter(baselines.values()))
+    for name, baseline in baselines.items():
         pairs = {
-            "brier": (brier(model, outcome), brier(baseline, outcome)),
+            "brier": (brier(probability, outcome), brier(baseline, outcome)),
             "brier_skill": (
-                brier_skill(model, outcome, overall),
-                brier_skill(baseline, outcome, overall),
+                brier_skill(probability, outcome, reference),
+                brier_skill(baseline, outcome, reference),
             ),
-            "log_loss": (log_loss(model, outcome), log_loss(baseline, outcome)),
+            "log_loss": (log_loss(probability, outcome), log_loss(baseline, outcome)),
             "ece": (
-                expected_calibration_error(model, outcome),
+                expected_calibration_error(probability, outcome),
                 expected_calibration_error(baseline, outcome),
             ),
         }
@@ -159,7 +166,7 @@ def evaluate_orders(panel: Panel, shelf_life_days: Ints, costs: Costs) -> list[R
     if not sum(len(part["actual"]) for part in parts):
         return []
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return list(_order_results(joined))
+    return list(order_results(joined, ("plain_weekday_quantile", "last_week_same_day")))
 
 
 def _day_forecasts(
@@ -175,63 +182,74 @@ def _day_forecasts(
     demand, windows = demand_distributions(train, rows, panel.item_codes[rows], ahead, one)
     plain = product_limit(windows.units, np.zeros_like(windows.censored), windows.weight)
     ratio = costs.critical_ratio[rows]
-    # paired: only where every alternative has something to go by
-    kept: Bools = np.isfinite(windows.newest)
+    average = weighted_quantile(pooled[0][rows], pooled[1][rows], ratio)
     answer = {
         "actual": panel.sold[rows, day],
-        "last": windows.newest,
-        "order_model": np.where(ratio > 0, demand.quantile(ratio), 0.0),
-        "order_plain": np.where(ratio > 0, weighted_quantile(*plain, ratio), 0.0),
-        "order_average": np.where(
-            ratio > 0, weighted_quantile(pooled[0][rows], pooled[1][rows], ratio), 0.0
-        ),
         "underage": costs.underage[rows],
         "overage": costs.overage[rows],
+        "order_average": np.where(ratio > 0, average, 0.0),
+        **_alternative("model", demand.quantile, ratio),
+        **_alternative(
+            "plain_weekday_quantile", lambda level: weighted_quantile(*plain, level), ratio
+        ),
+        **_alternative("last_week_same_day", lambda _: windows.newest, ratio, always=True),
     }
-    for metric, level in LEVELS.items():
-        answer[f"model_{metric}"] = demand.quantile(level)
-        answer[f"plain_{metric}"] = weighted_quantile(*plain, level)
+    # paired: only where every alternative has something to go by
+    kept: Bools = np.isfinite(windows.newest)
     return {name: values[kept] for name, values in answer.items()}
 
 
-def _order_results(seen: Mapping[str, Floats]) -> Iterator[Result]:
-    actual, last = seen["actual"], seen["last"]
+def _alternative(
+    name: str,
+    quantile: Callable[[Floats | float], Floats],
+    ratio: Floats,
+    *,
+    always: bool = False,
+) -> dict[str, Floats]:
+    """Ask one way of forecasting for its order and its quantiles; nothing is ordered at ratio 0."""
+    order = quantile(ratio)
+    return {
+        f"{name}_order": order if always else np.where(ratio > 0, order, 0.0),
+        **{f"{name}_{metric}": quantile(level) for metric, level in LEVELS.items()},
+    }
+
+
+def order_results(seen: Mapping[str, Floats], baselines: Sequence[str]) -> Iterator[Result]:
+    """Yield each metric of N orders and quantiles of demand beside that of each baseline.
+
+    Args:
+        seen: (N,) each: `actual` demand, `underage`, `overage`, `order_average` (the sample-average
+            decision), and of `model` and each baseline `…_order` and the quantiles `…_pinball_p10`,
+            `…_pinball_p50`, `…_pinball_p90`.
+    """
+    actual = seen["actual"]
     costs = Costs(seen["underage"], seen["overage"])
     # a pair whose price is unknown says nothing about money
     priced = costs.underage + costs.overage > 0
     paid = Costs(costs.underage[priced], costs.overage[priced])
-    average = (
-        decision_cost(seen["order_average"][priced], actual[priced], paid) if priced.any() else 0.0
-    )
-    for name, is_plain in (("plain_weekday_quantile", True), ("last_week_same_day", False)):
+
+    def cost(order: str) -> float:
+        return decision_cost(seen[order][priced], actual[priced], paid) if priced.any() else 0.0
+
+    for name in baselines:
         for metric, level in LEVELS.items():
-            baseline = seen[f"plain_{metric}"] if is_plain else last
-            yield Result(
-                metric,
-                pinball(seen[f"model_{metric}"], actual, level),
-                name,
-                pinball(baseline, actual, level),
-                len(actual),
+            own, other = (
+                pinball(seen[f"{one}_{metric}"], actual, level) for one in ("model", name)
             )
-        yield Result(
-            "coverage_p90",
-            float(np.mean(actual <= seen["model_pinball_p90"])),
-            name,
-            float(np.mean(actual <= (seen["plain_pinball_p90"] if is_plain else last))),
-            len(actual),
-        )
+            yield Result(metric, own, name, other, len(actual))
+        covered = (float(np.mean(actual <= seen[f"{one}_pinball_p90"])) for one in ("model", name))
+        own, other = covered
+        yield Result("coverage_p90", own, name, other, len(actual))
         if not priced.any():
             continue
-        other = seen["order_plain"] if is_plain else last
-        model_cost = decision_cost(seen["order_model"][priced], actual[priced], paid)
-        other_cost = decision_cost(other[priced], actual[priced], paid)
-        count = int(priced.sum())
-        yield Result("decision_cost", model_cost, name, other_cost, count)
+        count, average = int(priced.sum()), cost("order_average")
+        own, other = cost("model_order"), cost(f"{name}_order")
+        yield Result("decision_cost", own, name, other, count)
         yield Result(
             "prescriptiveness",
-            prescriptiveness(model_cost, average),
+            prescriptiveness(own, average),
             name,
-            prescriptiveness(other_cost, average),
+            prescriptiveness(other, average),
             count,
         )
 

@@ -85,6 +85,12 @@ def days_ahead(
         yield Forecast(model.levels, model.expected(part), model.predict(part))
 
 
+def features_ahead(panel: Panel, surroundings: Surroundings, ahead: int) -> Features:
+    """Describe the one day so many days after the panel's last (S, 1, F)."""
+    day = panel.width - 1 + ahead
+    return _told(demand_features(panel, surroundings, day, day, ahead), ahead)
+
+
 def observed_demand(panel: Panel, first: int, last: int) -> Observed:
     """Take what was seen of the demand on the columns `first` to `last` of the panel."""
     days = panel.columns(first, last + 1)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from larder.learning.distribution import daily_mass
-from larder.learning.frames import Floats, Ints
+from larder.learning.frames import Floats, Ints, days, numbers, texts
 from larder.learning.panel import Panel
 
 MOST_POINTS = 64
@@ -35,6 +36,38 @@ def expiring_units(panel: Panel, shelf_life_days: Ints, horizons: int) -> Floats
         newer = delivered[:, 1:] - np.take_along_axis(delivered, first, axis=1)
         expiring[:, :, horizon - 1] = np.maximum(panel.closing - newer, 0.0)
     return expiring
+
+
+def units_held(panel: Panel, held: pd.DataFrame, horizons: int) -> tuple[Floats, Floats, Floats]:
+    """Sum units held: all (S,), expiring within each horizon (S, H), with a known expiry (S,)."""
+    row = panel.positions(texts(held, "location_id"), texts(held, "item_id"))
+    units = np.nan_to_num(numbers(held, "units"))
+    expires = days(held, "expires_on")
+    current = row >= 0
+    # what was held on another day says nothing about tonight
+    current &= days(held, "as_of_date") == panel.as_of[row]
+    row, units, expires = row[current], units[current], expires[current]
+    known = ~np.isnat(expires)
+    left = np.where(known, (expires - panel.as_of[row]).astype(np.int64), 0)
+    expiring = np.zeros((panel.size, horizons))
+    for horizon in range(1, horizons + 1):
+        due = units * (known & (left <= horizon))
+        expiring[:, horizon - 1] = np.bincount(row, due, panel.size)
+    total, dated = (
+        np.asarray(np.bincount(row, weights, panel.size), dtype=np.float64)
+        for weights in (units, units * known)
+    )
+    return total, expiring, dated
+
+
+def due_within(held: Floats, expiring: Floats, shelf_life_days: Ints) -> Floats:
+    """Put an end to units whose expiry nobody knows: that of the shelf life (S, H).
+
+    Args:
+        held: (S,) all units; expiring: (S, H) those known to expire within 1 … H days.
+    """
+    ends = np.arange(1, expiring.shape[1] + 1) >= shelf_life_days[:, None]
+    return np.asarray(np.where(ends, held[:, None], expiring))
 
 
 def waste_outlook(

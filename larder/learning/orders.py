@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from larder.learning.demand import PARAMETERS as DEMAND_PARAMETERS
 from larder.learning.demand import Demand
-from larder.learning.frames import Floats, Ints
+from larder.learning.frames import Floats, Ints, numbers, texts
+from larder.learning.panel import Panel
 
 MODEL_NAME = "order_weekday_quantile"
 MODEL_VERSION = "weekday_quantile-1"
@@ -60,6 +62,22 @@ def unit_costs(price: Floats, cost: Floats, disposal: Floats) -> Costs:
         underage=np.where(known, np.maximum(price - spent, 0.0), 0.0),
         overage=np.maximum(spent + np.nan_to_num(disposal), 0.0),
     )
+
+
+def item_costs(panel: Panel, items: pd.DataFrame) -> Costs:
+    """Read each pair's costs of one unit too few and one too many; none if the price is unknown."""
+    known = pd.DataFrame(
+        {
+            name: numbers(items, name)
+            for name in ("price_usd", "unit_cost_usd", "disposal_cost_usd")
+        },
+        index=texts(items, "item_id"),
+    )
+    found = known.groupby(level=0).first().reindex(panel.item_ids)
+    price, cost, disposal = (found[name].to_numpy() for name in known.columns)
+    is_priced = np.isfinite(price) & np.isfinite(cost)
+    costs = unit_costs(price, cost, disposal)
+    return Costs(costs.underage * is_priced, costs.overage * is_priced)
 
 
 def whole_packs(units: Floats, pack_size: Ints) -> Ints:

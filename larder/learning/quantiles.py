@@ -95,6 +95,28 @@ class QuantileModel:
             raise ValueError("the features are not those that the model was trained on")
         return np.asarray(_mean(self.mean, features.values) * features.level)
 
+    def contributions(self, features: Features) -> Floats:
+        """Return what each feature adds to the logarithm of units expected (S, K, F)."""
+        rows = features.values.reshape(-1, features.values.shape[-1])
+        booster = lightgbm.Booster(model_str=self.mean)
+        found = np.asarray(booster.predict(rows, pred_contrib=True, num_threads=1))
+        return found[:, :-1].reshape(features.values.shape)
+
+    def refit(
+        self,
+        features: Features,
+        observed: Observed,
+        *,
+        seed: int = 0,
+        most_rounds: int = MOST_ROUNDS,
+        scatter_rounds: int = SCATTER_ROUNDS,
+    ) -> QuantileModel:
+        """Grow the trees anew from other days; the corrections stay. Arguments: `fit_quantiles`."""
+        drawn = _drawn(np.isfinite(observed.units), seed)
+        training = _Training(features, observed, drawn, seed)
+        mean, scatter = training.grow(self.levels, most_rounds, scatter_rounds)
+        return QuantileModel(self.levels, features.names, mean, scatter, self.corrections)
+
     def predict(self, features: Features) -> Floats:
         """Return the quantiles of each pair and day (S, K, Q), ascending, from -0.5 units up.
 

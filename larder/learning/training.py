@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -37,20 +37,26 @@ class Learned:
     horizon: int
     codes: Codes
 
-    def to_text(self) -> str:
-        """Write both as JSON, the same for the same models."""
-        return json.dumps(asdict(self), sort_keys=True)
+    def to_parts(self) -> tuple[str, str]:
+        """Write the risk and the demand as JSON texts, the same for the same models."""
+        risk = {"risk": asdict(self.risk)}
+        demand = {
+            "demand": asdict(self.demand),
+            "horizon": self.horizon,
+            "codes": dict(self.codes),
+        }
+        return json.dumps(risk, sort_keys=True), json.dumps(demand, sort_keys=True)
 
     @classmethod
-    def from_text(cls, text: str) -> Learned:
-        """Read what `to_text` wrote.
+    def from_parts(cls, risk: str, demand: str) -> Learned:
+        """Read what `to_parts` wrote.
 
         Raises:
-            ValueError: the text is none of a model.
+            ValueError: the texts are none of a model.
         """
         try:
-            parts: dict[str, Any] = json.loads(text)
-            of_risk = _frozen(parts["risk"])
+            of_risk = _frozen(json.loads(risk)["risk"])
+            parts = json.loads(demand)
             return cls(
                 QuantileModel(**_frozen(parts["demand"])),
                 RiskModel(
@@ -137,6 +143,20 @@ def learn(
         seed,
     )
     return Learned(fit.model, found, horizon, codes)
+
+
+def refit(learned: Learned, panel: Panel, surroundings: Surroundings, seed: int = 0) -> Learned:
+    """Grow the trees of demand anew from all days of the panel, with all else as it was.
+
+    For a model that was tested on days it had not seen, and shall now learn from these, too.
+    """
+    last = panel.width - 1
+    demand = learned.demand.refit(
+        training_features(panel, surroundings, WARM_UP_DAYS, last, learned.horizon, seed),
+        observed_demand(panel, WARM_UP_DAYS, last),
+        seed=seed,
+    )
+    return replace(learned, demand=demand)
 
 
 def outcomes(held: Outlook, panel: Panel, shelf_life_days: Ints) -> tuple[Floats, Bools]:

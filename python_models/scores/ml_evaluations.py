@@ -1,7 +1,8 @@
 """One row per model, as-of date, metric and baseline: how good the scores are.
 
-Appended once a week, and when a model version is new. Evaluates the last 28 days only, so the cost
-does not grow with history. Memory about 0.3 GB per million stock days read, O(rows) time.
+Appended for a learned model when it is registered, with the test on four weeks that its like had
+not seen; for the simple ones once a week. Evaluates the last 28 days only, so the cost does not
+grow with history. Memory about 0.3 GB per million stock days read, O(rows) time.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from larder.learning import evaluation, frames, orders, panel, waste
+from larder.learning import evaluation, frames, orders, panel, registry, waste
 
 SCHEMA = {
     "model_name": frames.TEXT,
@@ -39,7 +40,9 @@ def evaluate(
         for result in evaluation.evaluate_waste(history, shelf_life)
     ] + [
         (orders.MODEL_NAME, orders.MODEL_VERSION, result)
-        for result in evaluation.evaluate_orders(history, shelf_life, item_costs(history, items))
+        for result in evaluation.evaluate_orders(
+            history, shelf_life, orders.item_costs(history, items)
+        )
     ]
     columns = {
         "model_name": [name for name, _, _ in found],
@@ -55,41 +58,44 @@ def evaluate(
     return frames.table(columns, SCHEMA)
 
 
-def item_costs(history: panel.Panel, items: pd.DataFrame) -> orders.Costs:
-    """Read each pair's costs of one unit too few and one too many; none if the price is unknown."""
-    known = pd.DataFrame(
-        {
-            name: frames.numbers(items, name)
-            for name in ("price_usd", "unit_cost_usd", "disposal_cost_usd")
+def at_training(models: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
+    """List what each learned model was tested for before it was registered."""
+    found = [
+        (row.model_name, row.model_version, row.data_until, result)
+        for row in models.itertuples()
+        for result in registry.read(str(row.scores))
+    ]
+    until = pd.DataFrame({"as_of_date": [until for _, _, until, _ in found]})
+    columns = {
+        "model_name": [name for name, _, _, _ in found],
+        "model_version": [version for _, version, _, _ in found],
+        "evaluated_at": frames.as_of_moment(now, len(found)),
+        **{
+            column: [getattr(result, column) for _, _, _, result in found]
+            for column in ("metric", "value", "baseline_name", "baseline_value", "observations")
         },
-        index=frames.texts(items, "item_id"),
-    )
-    found = known.groupby(level=0).first().reindex(history.item_ids)
-    price, cost, disposal = (found[name].to_numpy() for name in known.columns)
-    is_priced = np.isfinite(price) & np.isfinite(cost)
-    costs = orders.unit_costs(price, cost, disposal)
-    return orders.Costs(costs.underage * is_priced, costs.overage * is_priced)
+        "as_of_date": frames.days(until, "as_of_date"),
+    }
+    return frames.table(columns, SCHEMA)
 
 
 def model(dbt: Any, session: Any) -> pd.DataFrame:
-    """Append an evaluation when the last one, of these model versions, is a week old."""
+    """Append the tests of new models, and each week an evaluation of the simple ones."""
     dbt.config(
         materialized="incremental",
         incremental_strategy="append",
-        packages=["numpy", "pandas", "pyarrow"],
+        packages=["lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn"],
     )
     pairs = frames.to_pandas(dbt.ref("int_stock__score_pairs"))
+    now = frames.to_pandas(dbt.ref("int_clock__now"))
     known = None
     if dbt.is_incremental:
         query = f"select distinct {', '.join(KEYS)} from {dbt.this}"
         known = frames.to_pandas(session.sql(query))
+    scores = at_training(frames.to_pandas(dbt.ref("ml_models")), now)
     versions = [waste.MODEL_VERSION, orders.MODEL_VERSION]
-    if frames.is_known(pairs, known, versions, evaluation.DAYS_BETWEEN):
-        return frames.for_engine(frames.empty(SCHEMA), session)
-    scores = evaluate(
-        frames.to_pandas(dbt.ref("int_stock__score_days")),
-        pairs,
-        frames.to_pandas(dbt.ref("dim_items")),
-        frames.to_pandas(dbt.ref("int_clock__now")),
-    )
+    if not frames.is_known(pairs, known, versions, evaluation.DAYS_BETWEEN):
+        days = frames.to_pandas(dbt.ref("int_stock__score_days"))
+        items = frames.to_pandas(dbt.ref("dim_items"))
+        scores = pd.concat([scores, evaluate(days, pairs, items, now)], ignore_index=True)
     return frames.for_engine(frames.without_known(scores, known, KEYS), session)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from larder.learning import frames, monitoring, orders, panel, waste
+from larder.learning import frames, monitoring, orders, panel, registry, waste
 
 SCHEMA = {
     "model_name": frames.TEXT,
@@ -26,14 +26,19 @@ KEYS = ["model_name", "model_version", "as_of_date"]
 
 
 def monitor(
-    days: pd.DataFrame, pairs: pd.DataFrame, risks: pd.DataFrame, plans: pd.DataFrame
+    days: pd.DataFrame,
+    pairs: pd.DataFrame,
+    risks: pd.DataFrame,
+    plans: pd.DataFrame,
+    champion: registry.Champion | None = None,
 ) -> pd.DataFrame:
-    """Compare the risks and plans of the last weeks with the days since."""
+    """Compare the risks and plans of the last weeks with the days since, by the model in charge."""
     history = panel.read_panel(days, pairs)
     if history.size == 0:
         return frames.empty(SCHEMA)
-    risks = risks[risks["model_version"] == waste.MODEL_VERSION]
-    plans = plans[plans["model_version"] == orders.MODEL_VERSION]
+    names, versions = in_charge(champion)
+    risks = risks[risks["model_version"] == versions[0]]
+    plans = plans[plans["model_version"] == versions[1]]
     signals = [
         monitoring.rolling_brier(
             history,
@@ -51,8 +56,8 @@ def monitor(
         ),
     ]
     columns = {
-        "model_name": [waste.MODEL_NAME, orders.MODEL_NAME],
-        "model_version": [waste.MODEL_VERSION, orders.MODEL_VERSION],
+        "model_name": names,
+        "model_version": versions,
         "as_of_date": np.full(2, history.as_of.max()),
         "signal": [signal.signal for signal in signals],
         "value": [signal.value for signal in signals],
@@ -61,6 +66,13 @@ def monitor(
         "observations": [signal.observations for signal in signals],
     }
     return frames.table(columns, SCHEMA)
+
+
+def in_charge(champion: registry.Champion | None) -> tuple[list[str], list[str]]:
+    """Name the models of risk and of orders that score now, and their versions."""
+    if champion is None:
+        return [waste.MODEL_NAME, orders.MODEL_NAME], [waste.MODEL_VERSION, orders.MODEL_VERSION]
+    return [registry.RISK_MODEL, registry.ORDER_MODEL], [champion.version] * 2
 
 
 def positions(history: panel.Panel, scores: pd.DataFrame) -> frames.Ints:
@@ -79,18 +91,19 @@ def model(dbt: Any, session: Any) -> pd.DataFrame:
     dbt.config(
         materialized="incremental",
         incremental_strategy="append",
-        packages=["numpy", "pandas", "pyarrow"],
+        packages=["lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn"],
     )
     pairs = frames.to_pandas(dbt.ref("int_stock__score_pairs"))
     known = None
     if dbt.is_incremental:
         query = f"select distinct {', '.join(KEYS)} from {dbt.this}"
         known = frames.to_pandas(session.sql(query))
-    if frames.is_known(pairs, known, [waste.MODEL_VERSION, orders.MODEL_VERSION]):
+    champion = registry.champion(frames.to_pandas(dbt.ref("ml_models").filter("is_promoted")))
+    if frames.is_known(pairs, known, in_charge(champion)[1]):
         return frames.for_engine(frames.empty(SCHEMA), session)
     # both engines take a condition as SQL text, so that what is old stays where it is
     days = dbt.ref("int_stock__score_days").filter(f"days_ago <= {monitoring.WINDOW_DAYS}")
     risks = frames.to_pandas(dbt.ref("ml_waste_probabilities").filter(recent(pairs)))
     plans = frames.to_pandas(dbt.ref("ml_order_quantities").filter(recent(pairs)))
-    signals = monitor(frames.to_pandas(days), pairs, risks, plans)
+    signals = monitor(frames.to_pandas(days), pairs, risks, plans, champion)
     return frames.for_engine(frames.without_known(signals, known, KEYS), session)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from larder.learning import frames, panel, reasons, waste
+from larder.learning import frames, lots, panel, reasons, registry, scoring, waste
+from larder.learning.surroundings import Known, read_surroundings
 
 SCHEMA = {
     "location_id": frames.TEXT,
@@ -33,17 +34,35 @@ def score(
     held: pd.DataFrame,
     items: pd.DataFrame,
     now: pd.DataFrame,
+    known: Known,
+    champion: registry.Champion | None,
 ) -> pd.DataFrame:
-    """Score every pair on its as-of date, from 1 day ahead to the shelf life (at most 30)."""
+    """Score every pair on its as-of date, from 1 day ahead to the shelf life (at most 30).
+
+    By the champion, with what is known around the pairs; by the simple rates without one.
+    """
     history = panel.read_panel(days, pairs)
     if history.size == 0:
         return frames.empty(SCHEMA)
     shelf_life = panel.shelf_lives(history, items)
-    rates = waste.fit_waste_rates(history, shelf_life)
-    units, expiring, dated = units_held(history, held, waste.horizon_count(shelf_life))
-    probability, expected = waste.waste_risks(rates, units)
-    wanted = np.arange(1, probability.shape[1] + 1) <= shelf_life[:, None]
+    horizons = waste.horizon_count(shelf_life)
+    units, expiring, dated = lots.units_held(history, held, horizons)
+    wanted = np.arange(1, horizons + 1) <= shelf_life[:, None]
     row, at = np.nonzero(wanted & history.observed[:, -1:])
+    if champion is None:
+        version = waste.MODEL_VERSION
+        rates = waste.fit_waste_rates(history, shelf_life)
+        probability, expected = waste.waste_risks(rates, units)
+        said = reasons.waste_reasons(
+            history, rates, row, at + 1, units[row], expiring[row, at], dated[row]
+        )
+    else:
+        version = champion.version
+        due = lots.due_within(units, expiring, shelf_life)
+        codes = champion.learned.codes
+        around = read_surroundings(history, known, horizons, codes)
+        risks = scoring.score_risks(champion.learned, history, around, shelf_life, units, due)
+        probability, expected, said = risks.probability, risks.units, risks.reasons[row, at]
     columns = {
         "location_id": history.location_ids[row],
         "item_id": history.item_ids[row],
@@ -51,38 +70,40 @@ def score(
         "horizon_days": at + 1,
         "waste_probability": probability[row, at],
         "expected_wasted_units": expected[row, at],
-        "reasons": reasons.waste_reasons(
-            history, rates, row, at + 1, units[row], expiring[row, at], dated[row]
-        ),
-        "model_version": np.full(len(row), waste.MODEL_VERSION, dtype=object),
+        "reasons": said,
+        "model_version": np.full(len(row), version, dtype=object),
         "scored_at": frames.as_of_moment(now, len(row)),
         "held_units": units[row],
     }
     return frames.table(columns, SCHEMA)
 
 
-def units_held(
-    history: panel.Panel, held: pd.DataFrame, horizons: int
-) -> tuple[frames.Floats, frames.Floats, frames.Floats]:
-    """Sum units held: all (S,), expiring within each horizon (S, H), with a known expiry (S,)."""
-    row = history.positions(frames.texts(held, "location_id"), frames.texts(held, "item_id"))
-    units = np.nan_to_num(frames.numbers(held, "units"))
-    expires = frames.days(held, "expires_on")
-    current = row >= 0
-    # what was held on another day says nothing about tonight
-    current &= frames.days(held, "as_of_date") == history.as_of[row]
-    row, units, expires = row[current], units[current], expires[current]
-    known = ~np.isnat(expires)
-    left = np.where(known, (expires - history.as_of[row]).astype(np.int64), 0)
-    expiring = np.zeros((history.size, horizons))
-    for horizon in range(1, horizons + 1):
-        due = units * (known & (left <= horizon))
-        expiring[:, horizon - 1] = np.bincount(row, due, history.size)
-    total, dated = (
-        np.asarray(np.bincount(row, weights, history.size), dtype=np.float64)
-        for weights in (units, units * known)
+def inputs(
+    dbt: Any, pairs: pd.DataFrame
+) -> tuple[
+    pd.DataFrame,
+    pd.DataFrame,
+    pd.DataFrame,
+    pd.DataFrame,
+    pd.DataFrame,
+    Known,
+    registry.Champion | None,
+]:
+    """Read the arguments of `score`."""
+    return (
+        frames.to_pandas(dbt.ref("int_stock__score_days")),
+        pairs,
+        frames.to_pandas(dbt.ref("int_stock__units_held")),
+        frames.to_pandas(dbt.ref("dim_items")),
+        frames.to_pandas(dbt.ref("int_clock__now")),
+        Known(
+            pairs,
+            frames.to_pandas(dbt.ref("dim_region_dates")),
+            frames.to_pandas(dbt.ref("int_catalog__promoted_times")),
+            frames.to_pandas(dbt.ref("int_orders__item_trends")),
+        ),
+        registry.champion(frames.to_pandas(dbt.ref("ml_models").filter("is_promoted"))),
     )
-    return total, expiring, dated
 
 
 def model(dbt: Any, session: Any) -> pd.DataFrame:
@@ -90,7 +111,7 @@ def model(dbt: Any, session: Any) -> pd.DataFrame:
     dbt.config(
         materialized="incremental",
         incremental_strategy="append",
-        packages=["numpy", "pandas", "pyarrow"],
+        packages=["lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn"],
     )
     pairs = frames.to_pandas(dbt.ref("int_stock__score_pairs"))
     known = None
@@ -101,11 +122,5 @@ def model(dbt: Any, session: Any) -> pd.DataFrame:
     # a build in whose time no day has closed does not pay for reading the history
     if frames.without_known(pairs[frames.flags(pairs, "is_on_offer")], known, KEYS).empty:
         return frames.for_engine(frames.empty(SCHEMA), session)
-    scores = score(
-        frames.to_pandas(dbt.ref("int_stock__score_days")),
-        pairs,
-        frames.to_pandas(dbt.ref("int_stock__units_held")),
-        frames.to_pandas(dbt.ref("dim_items")),
-        frames.to_pandas(dbt.ref("int_clock__now")),
-    )
+    scores = score(*inputs(dbt, pairs))
     return frames.for_engine(frames.without_known(scores, known, KEYS), session)

@@ -41,6 +41,7 @@ pairs as (
         location_days.as_of_date,
         locations.region,
         locations.restock_weekdays,
+        locations.capacity_units,
         items.shelf_life_days,
         items.pack_size,
         items.price_usd,
@@ -150,6 +151,7 @@ candidates as (
         pairs.price_usd,
         pairs.unit_cost_usd,
         pairs.disposal_cost_usd,
+        pairs.capacity_units,
         -- what is left when the delivery comes, after the usual sales of the days before it
         cast(
             greatest(

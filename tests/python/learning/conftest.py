@@ -14,6 +14,11 @@ import pandas as pd
 import pytest
 
 from larder.learning.frames import Ints
+from larder.learning.panel import read_panel, shelf_lives
+from larder.learning.registry import Champion
+from larder.learning.surroundings import Known, name_codes, read_surroundings
+from larder.learning.training import learn
+from larder.learning.waste import horizon_count
 
 FIRST_DAY = np.datetime64("2025-01-01", "D")
 OPEN_MINUTES = 960
@@ -29,6 +34,9 @@ class Network:
     candidates: pd.DataFrame
     items: pd.DataFrame
     now: pd.DataFrame
+    calendar: pd.DataFrame
+    promotions: pd.DataFrame
+    trends: pd.DataFrame
     demand: Ints
 
     def shuffled(self, seed: int) -> Network:
@@ -89,6 +97,12 @@ def make_network(seed: int = 1, locations: int = 5, items: int = 4, days: int = 
             "pair_number": np.arange(size),
             "location_id": location_ids,
             "item_id": item_ids,
+            "region": np.where(location % 2, "East", "West"),
+            "kind": "fridge",
+            "population": 1000.0 * (1 + location),
+            "category": np.where(item % 2, "bowls", "wraps"),
+            "price_usd": 4.0 + item % 7,
+            "history_days": days,
             "is_on_offer": True,
             "as_of_date": pd.Timestamp(as_of),
         }
@@ -122,16 +136,69 @@ def make_network(seed: int = 1, locations: int = 5, items: int = 4, days: int = 
             "days_covered": 1 + location % 3,
             "stock_units": batches.sum(axis=1),
             "is_holiday": location == 0,
+            "capacity_units": 500,
         }
     ).merge(catalogue, on="item_id")
+    dates = pd.date_range(FIRST_DAY, as_of + 30)
+    calendar = pd.DataFrame(
+        {
+            "region": np.repeat(["East", "West"], len(dates)),
+            "calendar_date": np.tile(dates, 2),
+            "is_holiday": np.tile(dates.day == 25, 2),
+            "is_school_holiday": np.tile(dates.day > 27, 2),
+            "rain_millimetres": np.tile(dates.day % 5 * 1.5, 2),
+            "temperature_celsius": 12.0,
+        }
+    )
+    promotions = pd.DataFrame(
+        {
+            "item_id": ["item_000", "item_001"],
+            "location_id": [None, "location_00001"],
+            "starts_at": pd.Timestamp(FIRST_DAY + 20),
+            "ends_at": pd.Timestamp(FIRST_DAY + 27),
+        }
+    )
+    trends = pd.DataFrame(
+        {
+            "region": "East",
+            "item_id": "item_002",
+            "week_start": pd.date_range(FIRST_DAY, as_of, freq="7D"),
+            "trend_index": 100.0,
+        }
+    )
     now = pd.DataFrame({"as_of_at": [pd.Timestamp(as_of) + pd.Timedelta(hours=22)]})
-    return Network(frame, pairs, held, candidates, catalogue, now, demand)
+    return Network(
+        frame, pairs, held, candidates, catalogue, now, calendar, promotions, trends, demand
+    )
 
 
 @pytest.fixture(scope="session")
 def network() -> Network:
     """Return the default small network."""
     return make_network()
+
+
+@pytest.fixture(scope="session")
+def grown() -> Network:
+    """Return a small network with a history that is long enough to learn from."""
+    return make_network(locations=8, days=140)
+
+
+def around(network: Network) -> Known:
+    """Return what is known around the pairs of a network."""
+    return Known(network.pairs, network.calendar, network.promotions, network.trends)
+
+
+@pytest.fixture(scope="session")
+def champion(grown: Network) -> Champion:
+    """Return a model that was trained on the grown network."""
+    panel = read_panel(grown.days, grown.pairs)
+    life = shelf_lives(panel, grown.items)
+    known = around(grown)
+    codes = name_codes(known)
+    horizon = horizon_count(life)
+    surroundings = read_surroundings(panel, known, horizon, codes)
+    return Champion("boosted-test", learn(panel, surroundings, life, horizon, codes))
 
 
 def load_model(name: str) -> ModuleType:

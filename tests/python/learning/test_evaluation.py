@@ -101,7 +101,12 @@ def test_what_is_tested_teaches_nothing(network: Any, monkeypatch: pytest.Monkey
     evaluate_orders(panel, life, costs)
     evaluate_orders(other, life, costs)
     for one, two in zip(seen[:7], seen[7:], strict=True):
-        for name in ("model_pinball_p90", "order_model", "order_average", "last"):
+        for name in (
+            "model_pinball_p90",
+            "model_order",
+            "order_average",
+            "last_week_same_day_order",
+        ):
             assert (one[name] == two[name]).all()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,14 +13,16 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import around
 
 from larder.learning.evaluation import DAYS_BETWEEN
+from larder.learning.registry import Champion
 
 MODELS = (
+    "ml_models",
     "ml_waste_probabilities",
     "ml_order_quantities",
     "ml_evaluations",
-    "ml_models",
     "ml_monitoring",
 )
 CONTRACT = {
@@ -50,7 +53,8 @@ TYPES = {
 }
 TEXTS = {
     "location_id", "item_id", "reasons", "model_version", "model_name", "parameters",
-    "artefact_hash", "decision", "metric", "baseline_name", "signal",
+    "artefact_hash", "decision", "metric", "baseline_name", "signal", "data_snapshot", "scores",
+    "champion_scores", "artefact",
 }  # fmt: skip
 INPUTS = {
     "int_stock__score_days": "days",
@@ -59,6 +63,9 @@ INPUTS = {
     "int_orders__candidates": "candidates",
     "dim_items": "items",
     "int_clock__now": "now",
+    "dim_region_dates": "calendar",
+    "int_catalog__promoted_times": "promotions",
+    "int_orders__item_trends": "trends",
 }
 COLUMN_TYPES = {
     "location_id": "varchar",
@@ -75,17 +82,22 @@ COLUMN_TYPES = {
 }
 
 
+class Configuration(dict[str, str]):
+    """Stand in for what dbt knows of a model's configuration."""
+
+    def __call__(self, **_: Any) -> None:
+        """Accept more of it."""
+
+
 class Dbt:
     """Stand in for the object that dbt hands to a Python model."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
         self.connection = connection
         self.this = name
+        self.config = Configuration(retrain_days="28", train_now="False")
         tables = connection.execute("select table_name from duckdb_tables()").fetchall()
         self.is_incremental = (name,) in tables
-
-    def config(self, **_: Any) -> None:
-        """Accept the configuration."""
 
     def ref(self, name: str) -> duckdb.DuckDBPyRelation:
         """Return a table as a relation."""
@@ -115,6 +127,8 @@ def put(connection: duckdb.DuckDBPyConnection, network: Any, rows: str = "true")
 def build(
     connection: duckdb.DuckDBPyConnection, scores: Callable[[str], ModuleType], name: str
 ) -> pd.DataFrame:
+    if name != "ml_models" and not Dbt(connection, "ml_models").is_incremental:
+        build(connection, scores, "ml_models")
     dbt = Dbt(connection, name)
     connection.register("result", scores(name).model(dbt, connection))
     verb = f"insert into {name}" if dbt.is_incremental else f"create table {name} as"
@@ -210,56 +224,120 @@ def test_only_a_location_that_moved_on_is_scored_again(
     assert len(added) == (before["location_id"] == "location_00000").sum()
 
 
-def run(network: Any, scores: Callable[[str], ModuleType]) -> list[pd.DataFrame]:
-    risks = scores("ml_waste_probabilities").score(
-        network.days, network.pairs, network.held, network.items, network.now
-    )
-    plans = scores("ml_order_quantities").plan(
-        network.days, network.pairs, network.candidates, network.now
-    )
+def test_a_model_is_trained_when_it_is_due_and_serves_if_it_is_better(
+    warehouse: duckdb.DuckDBPyConnection, scores: Callable[[str], ModuleType], grown: Any
+) -> None:
+    put(warehouse, grown)
+    models = build(warehouse, scores, "ml_models")
+    learned = models[models["model_name"].str.endswith("_boosted")]
+    assert len(models) == 4
+    assert len(learned) == 2
+    assert learned["model_version"].nunique() == 1
+    for text, found in zip(learned["artefact"], learned["artefact_hash"], strict=True):
+        assert hashlib.sha256(text.encode()).hexdigest() == found
+    # the network is simulated with a demand that can be learned
+    assert learned["is_promoted"].all()
+    assert learned["decision"].str.startswith("promoted: brier").all()
+    risks = build(warehouse, scores, "ml_waste_probabilities")
+    plans = build(warehouse, scores, "ml_order_quantities")
+    version = set(learned["model_version"])
+    assert set(risks["model_version"]) == set(plans["model_version"]) == version
+    tests = build(warehouse, scores, "ml_evaluations")
+    assert set(tests["model_name"]) == set(models["model_name"])
+    # not due: nothing is read, nothing is trained
+    warehouse.execute("drop table int_stock__score_days")
+    assert len(build(warehouse, scores, "ml_models")) == 4
+    put(warehouse, grown)
+    warehouse.execute("update int_stock__score_pairs set as_of_date = as_of_date + 28")
+    again = build(warehouse, scores, "ml_models")
+    pd.testing.assert_frame_equal(again.head(4), models)
+    assert len(again) == 6
+    assert again["champion_scores"].iloc[-1] != "[]"
+
+
+def risks_of(
+    network: Any, scores: Callable[[str], ModuleType], champion: Champion | None, **other: Any
+) -> pd.DataFrame:
+    frames = {name: getattr(network, name) for name in ("days", "pairs", "held", "items", "now")}
+    known = around(network)
+    model = scores("ml_waste_probabilities")
+    found: pd.DataFrame = model.score(**frames | other, known=known, champion=champion)
+    return found
+
+
+def plans_of(
+    network: Any, scores: Callable[[str], ModuleType], champion: Champion | None, **other: Any
+) -> pd.DataFrame:
+    frames = {
+        name: getattr(network, name) for name in ("days", "pairs", "candidates", "now", "held")
+    }
+    known = around(network)
+    model = scores("ml_order_quantities")
+    found: pd.DataFrame = model.plan(**frames | other, known=known, champion=champion)
+    return found
+
+
+def run(
+    network: Any, scores: Callable[[str], ModuleType], champion: Champion | None
+) -> list[pd.DataFrame]:
     results = scores("ml_evaluations").evaluate(
         network.days, network.pairs, network.items, network.now
     )
-    return [risks, plans, results]
+    return [
+        risks_of(network, scores, champion),
+        plans_of(network, scores, champion),
+        results,
+    ]
+
+
+@pytest.fixture(scope="module", params=["simple", "learned"])
+def serving(request: pytest.FixtureRequest) -> Champion | None:
+    """The model that serves: none, so that the simple ones do, or a learned one."""
+    return request.getfixturevalue("champion") if request.param == "learned" else None
 
 
 @pytest.fixture(scope="module")
-def said(network: Any, scores: Callable[[str], ModuleType]) -> list[pd.DataFrame]:
-    return run(network, scores)
+def said(
+    grown: Any, scores: Callable[[str], ModuleType], serving: Champion | None
+) -> list[pd.DataFrame]:
+    return run(grown, scores, serving)
 
 
 def test_the_order_of_rows_does_not_matter(
-    network: Any, scores: Callable[[str], ModuleType], said: list[pd.DataFrame]
+    grown: Any,
+    scores: Callable[[str], ModuleType],
+    serving: Champion | None,
+    said: list[pd.DataFrame],
 ) -> None:
-    for one, two in zip(said, run(network.shuffled(7), scores), strict=True):
+    for one, two in zip(said, run(grown.shuffled(7), scores, serving), strict=True):
         pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
 def test_the_future_does_not_change_a_score(
-    network: Any, scores: Callable[[str], ModuleType], said: list[pd.DataFrame]
+    grown: Any,
+    scores: Callable[[str], ModuleType],
+    serving: Champion | None,
+    said: list[pd.DataFrame],
 ) -> None:
     """Days after the as-of date, whatever happens on them, reach no risk, plan or evaluation."""
     rng = np.random.default_rng(5)
-    future = network.days[network.days["days_ago"] < 30].copy()
+    future = grown.days[grown.days["days_ago"] < 30].copy()
     future["days_ago"] -= 30
     for column in ("sold_units", "discarded_units", "closing_units", "stocked_out_minutes"):
         future[column] = rng.integers(0, 90, len(future))
     future["is_stocked_out"] = rng.random(len(future)) < 0.5
-    later = type(network)(**{**vars(network), "days": pd.concat([network.days, future])})
-    for one, two in zip(said, run(later, scores), strict=True):
+    later = type(grown)(**{**vars(grown), "days": pd.concat([grown.days, future])})
+    for one, two in zip(said, run(later, scores, serving), strict=True):
         pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
 def test_risks_and_plans_keep_their_promises(
-    network: Any, scores: Callable[[str], ModuleType]
+    grown: Any, scores: Callable[[str], ModuleType], serving: Champion | None
 ) -> None:
+    network = grown
     held = network.held[network.held["location_id"] != "location_00001"]
-    risks = scores("ml_waste_probabilities").score(
-        network.days, network.pairs, held, network.items, network.now
-    )
-    plans = scores("ml_order_quantities").plan(
-        network.days, network.pairs, network.candidates, network.now
-    )
+    risks = risks_of(network, scores, serving, held=held)
+    plans = plans_of(network, scores, serving)
     keys = ["location_id", "item_id", "as_of_date"]
     assert not risks.duplicated([*keys, "horizon_days"]).any()
     assert not plans.duplicated(keys).any()
@@ -281,7 +359,10 @@ def test_risks_and_plans_keep_their_promises(
             words = text.split("; ")
             assert len(set(words)) == len(words) == 3
             assert all(words)
-    assert plans["reasons"].str.contains("holiday on the day").any()
+    if serving is None:
+        assert plans["reasons"].str.contains("holiday on the day").any()
+    else:
+        assert set(risks["model_version"]) == set(plans["model_version"]) == {serving.version}
 
 
 def test_monitoring_compares_scores_with_what_happened(
@@ -299,8 +380,8 @@ def test_monitoring_compares_scores_with_what_happened(
     candidates = network.candidates.assign(
         as_of_date=as_of, order_date=as_of + np.timedelta64(1, "D")
     )
-    risks = scores("ml_waste_probabilities").score(early, pairs, held, network.items, network.now)
-    plans = scores("ml_order_quantities").plan(early, pairs, candidates, network.now)
+    risks = risks_of(network, scores, None, days=early, pairs=pairs, held=held)
+    plans = plans_of(network, scores, None, days=early, pairs=pairs, candidates=candidates)
     monitor = scores("ml_monitoring").monitor
     few = monitor(network.days, network.pairs, risks, plans)
     assert few["value"].isna().all()

@@ -1,0 +1,181 @@
+"""Score what is held and what is to be ordered, by the model that serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from larder.learning import explanations
+from larder.learning.distribution import demand_paths
+from larder.learning.features import Features, Surroundings
+from larder.learning.forecasts import days_ahead, features_ahead
+from larder.learning.frames import Floats, Ints, Texts
+from larder.learning.lots import unmet_demand
+from larder.learning.orders import Costs, Plan, plan_orders
+from larder.learning.outlook import NAMES, outlook
+from larder.learning.panel import Panel
+from larder.learning.reasons import THIN_DAYS, WEEKDAYS, amount, phrase
+from larder.learning.training import Learned
+from larder.learning.waste import MAX_HORIZON_DAYS
+
+PATHS: Final = 400
+SEED: Final = 0
+CHUNK: Final = 1000
+
+
+@dataclass(frozen=True)
+class Risks:
+    """Hold the risk of S pairs by H horizons: probability, expected units, reasons (S, H) each."""
+
+    probability: Floats
+    units: Floats
+    reasons: Texts
+
+
+def score_risks(
+    learned: Learned,
+    panel: Panel,
+    surroundings: Surroundings,
+    shelf_life_days: Ints,
+    held: Floats,
+    expiring: Floats,
+) -> Risks:
+    """Score what S pairs hold at the close of the panel's last day.
+
+    Args:
+        held: (S,) units. expiring: (S, H) of them, those that expire within 1 … H days.
+    """
+    last = panel.width - 1
+    horizon = expiring.shape[1]
+    closing = panel.closing.copy()
+    closing[:, last] = held
+    known = replace(panel, closing=closing)
+    look = outlook(
+        learned.demand,
+        known,
+        surroundings,
+        shelf_life_days,
+        last,
+        last,
+        horizon,
+        expiring=expiring[:, None],
+    )
+    probability, units = np.zeros(expiring.shape), np.zeros(expiring.shape)
+    probability[look.pair], units[look.pair] = look.risks(learned.risk)
+    expected, wasted, leans = (np.zeros(expiring.shape) for _ in range(3))
+    expected[look.pair] = look.expected
+    at = NAMES.index("wasted_days")
+    wasted[look.pair] = look.rows[:, :, at]
+    flat = look.rows.reshape(-1, len(NAMES))
+    leans[look.pair] = learned.risk.contributions(flat)[:, at].reshape(look.probability.shape)
+    moved = _moved(learned, features_ahead(panel, surroundings, 1), "tomorrow")
+    row, day = np.divmod(np.arange(expiring.size), horizon)
+    reasons = explanations.risk_reasons(
+        held[row],
+        expiring[row, day],
+        day + 1,
+        expected[row, day],
+        wasted[row, day],
+        leans[row, day],
+        _thin(panel)[row],
+        [one[row] for one in moved],
+    )
+    return Risks(probability, units, reasons.reshape(expiring.shape))
+
+
+@dataclass(frozen=True)
+class Orders:
+    """Hold R orders: the plan, quantiles of demand of the days covered (R,), reasons (R,)."""
+
+    plan: Plan
+    demand_p10: Floats
+    demand_p50: Floats
+    demand_p90: Floats
+    reasons: Texts
+
+
+def score_orders(
+    learned: Learned,
+    panel: Panel,
+    surroundings: Surroundings,
+    rows: Ints,
+    ahead: Ints,
+    cover: Ints,
+    shelf_life_days: Ints,
+    costs: Costs,
+    pack_size: Ints,
+    held: Floats,
+    expiring: Floats,
+    stock: Floats,
+    room: Floats,
+) -> Orders:
+    """Plan R orders, of pairs of the panel, for the deliveries that come next.
+
+    Args:
+        rows: (R,) of the panel. ahead: (R,) days to the delivery. cover: (R,) days to the following
+            one. shelf_life_days: (R,) of what is delivered. held: (S,) units of each pair now.
+        expiring: (S, H) of them by day, H at least ahead + shelf life - 1 of any order (up to 30 of
+            shelf life). stock: (R,) units that will still be there. room: (R,) units that fit in
+            the place on top of all its stock, NaN for no limit.
+    """
+    last, horizon = panel.width - 1, expiring.shape[1]
+    quantiles = np.stack(
+        [
+            one.quantiles[:, 0]
+            for one in days_ahead(learned.demand, panel, surroundings, last, last, horizon)
+        ],
+        axis=1,
+    )
+    life = np.minimum(shelf_life_days, MAX_HORIZON_DAYS)
+    until_next, in_life = (np.empty((len(rows), PATHS)) for _ in range(2))
+    wanted = np.empty((3, len(rows)))
+    day = np.arange(1, horizon + 1)
+    for start in range(0, len(rows), CHUNK):
+        some = slice(start, start + CHUNK)
+        pair, first = rows[some], ahead[some][:, None]
+        paths = demand_paths(learned.demand.levels, quantiles[pair], PATHS, SEED)
+        unmet = unmet_demand(paths, expiring[pair], held[pair])
+        covered = (day >= first) & (day < first + cover[some][:, None])
+        good = (day >= first) & (day < first + life[some][:, None])
+        until_next[some] = np.einsum("rhp,rh->rp", unmet, covered)
+        in_life[some] = np.einsum("rhp,rh->rp", unmet, good)
+        asked = np.einsum("rhp,rh->rp", paths, covered)
+        wanted[:, some] = np.quantile(asked, (0.1, 0.5, 0.9), axis=1, method="inverted_cdf")
+    plan = plan_orders(until_next, in_life, costs, pack_size, panel.location_codes[rows], room)
+    moved: list[Texts] = []
+    usual = np.empty(len(rows))
+    for distance in np.unique(ahead):
+        features = features_ahead(panel, surroundings, int(distance))
+        here = ahead == distance
+        said = _moved(learned, features, "on the day")
+        moved = moved or [np.full(len(rows), "", dtype=object) for _ in said]
+        for one, words in zip(moved, said, strict=True):
+            one[here] = words[rows[here]]
+        usual[here] = features.level[rows[here], 0]
+    weekday = WEEKDAYS[((panel.as_of[rows].astype(np.int64) + ahead) + 3) % 7]
+    reasons = explanations.order_reasons(
+        usual,
+        weekday,
+        _thin(panel)[rows],
+        [one.astype(str) for one in moved],
+        wanted[0],
+        wanted[2],
+        stock,
+    )
+    return Orders(plan, wanted[0], wanted[1], wanted[2], reasons)
+
+
+def _moved(learned: Learned, features: Features, when: str) -> list[Texts]:
+    """Say what moves the demand of the one day described (S,) away from usual."""
+    rows = features.values[:, 0]
+    contributions = learned.demand.contributions(features)[:, 0]
+    return explanations.demand_phrases(features.names, rows, contributions, when)
+
+
+def _thin(panel: Panel) -> Texts:
+    """Say of each pair (S,) that its history is short, where it is."""
+    seen = (panel.observed & (panel.available > 0)).sum(axis=1)
+    said = phrase("thin history: {} days with stock, leaning on its kin", amount(seen))
+    return np.where(seen < THIN_DAYS, said, "")
