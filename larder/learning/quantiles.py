@@ -16,7 +16,6 @@ the right; Efron 1967, Berkeley Symposium 5; Portnoy 2003, JASA 98).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,7 +60,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "num_threads": 1,
     "verbose": -1,
 }
-MOST_SIDE_BY_SIDE: Final = 4
+SIDE_BY_SIDE: Final = 4
 SCATTER: Final = {"objective": "quantile", "learning_rate": 0.1, "num_leaves": 15}
 MEAN: Final = {"objective": "tweedie", "tweedie_variance_power": 1.2}
 
@@ -352,8 +351,8 @@ class _Training:
 
 
 def side_by_side(fit: Callable[[Part], Fitted], parts: Iterable[Part]) -> list[Fitted]:
-    """Fit parts that do not need each other at once, as many as there are processors for."""
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_SIDE_BY_SIDE)) as workers:
+    """Fit parts that do not need each other at once, a few at a time."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as workers:
         return list(workers.map(fit, parts))
 
 

@@ -95,8 +95,8 @@ def is_asked_for(dbt: Any, pairs: pd.DataFrame, known: pd.DataFrame | None) -> b
     if np.max(frames.numbers(pairs, "history_days"), initial=0) <= LEAST_DAYS:
         return False
     newest = frames.days(pairs, "as_of_date").max()
-    now = str(dbt.config.get("train_now")).lower() == "true"
-    return now or registry.is_due(known, newest, int(dbt.config.get("retrain_days")))
+    now = str(dbt.config.meta_get("train_now")).lower() == "true"
+    return now or registry.is_due(known, newest, int(dbt.config.meta_get("retrain_days")))
 
 
 def inputs(dbt: Any, pairs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, surroundings.Known]:

@@ -88,6 +88,10 @@ class Configuration(dict[str, str]):
     def __call__(self, **_: Any) -> None:
         """Accept more of it."""
 
+    def meta_get(self, key: str) -> str:
+        """Return what the project's YAML says."""
+        return self[key]
+
 
 class Dbt:
     """Stand in for the object that dbt hands to a Python model."""
