@@ -102,8 +102,9 @@ def outlook(
     life = shelf_life_days[pair][:, None]
     ahead = np.arange(1, horizon + 1)[None]
     wasted = np.where(panel.observed, panel.discarded > 0, np.nan)
-    gone = np.where(panel.observed & (panel.restocked > 0), panel.discarded, np.nan)
-    brought = np.where(panel.observed & (panel.restocked > 0), panel.restocked, np.nan)
+    gone, brought = (
+        np.where(panel.observed, cells, np.nan) for cells in (panel.discarded, panel.restocked)
+    )
     out = np.where(panel.observed, panel.stocked_out, np.nan)
     column = day + first
     dates = panel.as_of[pair].astype(np.int64) - (panel.width - 1) + column

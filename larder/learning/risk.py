@@ -137,7 +137,11 @@ def fit_calibration(name: str, log_odds: Floats, outcome: Floats) -> Calibration
         return Calibration("none", (), ())
     if name == "sigmoid":
         line = LogisticRegression(C=1e6).fit(log_odds[:, None], outcome)
-        return Calibration(name, (float(line.coef_[0, 0]),), (float(line.intercept_[0]),))
+        slope, shift = float(line.coef_[0, 0]), float(line.intercept_[0])
+        if slope < 0:
+            # more risk must not be said to be less: of the lines that do not fall, a flat one
+            slope, shift = 0.0, float(logit(outcome.mean()))
+        return Calibration(name, (slope,), (shift,))
     steps = IsotonicRegression(y_min=_EDGE, y_max=1 - _EDGE, out_of_bounds="clip")
     steps.fit(log_odds, outcome)
     return Calibration(
@@ -155,7 +159,7 @@ def logit(probability: Floats) -> Floats:
 
 def expit(log_odds: Floats) -> Floats:
     """Turn log-odds into probabilities."""
-    return np.asarray(1.0 / (1.0 + np.exp(-log_odds)))
+    return np.asarray(np.exp(-np.logaddexp(0.0, -log_odds)))
 
 
 def _trees(

@@ -201,6 +201,12 @@ def champion(grown: Network) -> Champion:
     return Champion("boosted-test", learn(panel, surroundings, life, horizon, codes))
 
 
+@pytest.fixture(scope="session")
+def simulate() -> Callable[..., Network]:
+    """Return the simulation itself, for a network of another size."""
+    return make_network
+
+
 def load_model(name: str) -> ModuleType:
     """Import a dbt Python model from its file, as dbt does: it belongs to no package."""
     path = Path(__file__).parents[3] / "python_models" / "scores" / f"{name}.py"

@@ -17,6 +17,7 @@ def row(pair: int, days_ago: int, **changes: Any) -> dict[str, Any]:
     return {
         "pair_number": pair,
         "days_ago": days_ago,
+        "restocked_units": 0,
         "sold_units": 1,
         "discarded_units": 0,
         "adjusted_units": 0,
@@ -43,8 +44,8 @@ def test_the_last_column_is_each_pairs_own_as_of_day() -> None:
     panel = read_panel(
         pd.DataFrame(
             [
-                row(1, 2, sold_units=5),
-                row(1, 0, sold_units=7),
+                row(1, 2, sold_units=5, restocked_units=6),
+                row(1, 0, sold_units=7, restocked_units=-2),
                 row(1, -1, sold_units=99),
                 row(0, 0, sold_units=3),
             ]
@@ -53,6 +54,8 @@ def test_the_last_column_is_each_pairs_own_as_of_day() -> None:
     )
     assert panel.item_ids.tolist() == ["x", "y"]
     assert panel.sold.tolist() == [[5, 0, 7], [0, 0, 3]]
+    # a delivery that was taken back is none
+    assert panel.restocked.tolist() == [[6, 0, 0], [0, 0, 0]]
     assert panel.observed.tolist() == [[True, False, True], [False, False, True]]
     assert panel.until(0).as_of.astype(str).tolist() == ["2025-03-08", "2025-03-09"]
     assert panel.positions(np.array(["a", "a"]), np.array(["y", "z"])).tolist() == [1, -1]
