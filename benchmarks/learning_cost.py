@@ -7,7 +7,7 @@ stocking policy with demand drawn anew from the planted intensity.
 from __future__ import annotations
 
 import json
-import resource
+import re
 import subprocess
 import sys
 import time
@@ -162,7 +162,10 @@ def main() -> None:
     """Run one step, and print its seconds and the bytes of this process."""
     folder, step = Path(sys.argv[1]), sys.argv[2]
     seconds = {"learn": run_learn, "score": run_score}[step](folder)
-    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+    # not `ru_maxrss`, which a process inherits from a larger one that started it
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak = re.findall(r"VmHWM:\s+(\d+) kB", status)
+    print(json.dumps([seconds, int(peak[0]) * 1024]))
 
 
 if __name__ == "__main__":
