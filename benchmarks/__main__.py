@@ -7,7 +7,16 @@ import sys
 import time
 import traceback
 
-NAMES = ("newsvendor", "sample", "loading", "segments", "hourly", "crashes", "older_duckdb")
+NAMES = (
+    "newsvendor",
+    "waste",
+    "sample",
+    "loading",
+    "segments",
+    "hourly",
+    "crashes",
+    "older_duckdb",
+)
 
 
 def main() -> None:

@@ -102,9 +102,10 @@ def demand_features(
     for name, cells in events.items():
         if cells.shape[1] < width:
             raise ValueError(f"{name} is known for {cells.shape[1]} days, {width} are needed")
-    history = _History(panel, surroundings, width, ahead)
+    history = _History(panel, surroundings, first, width, ahead)
+    # copied, so that the days before, which are not described, are not kept
     parts = {
-        name: cells[:, first:width]
+        name: cells[:, first - width :].astype(np.float32)
         for group in (
             _own(history),
             _of_kin(history),
@@ -116,18 +117,23 @@ def demand_features(
         for name, cells in group
     }
     for name, codes in surroundings.places.items():
-        parts[name] = np.broadcast_to(codes[:, None], (panel.size, width - first))
+        parts[name] = np.broadcast_to(
+            codes.astype(np.float32)[:, None], (panel.size, width - first)
+        )
     values = np.empty((panel.size, width - first, len(parts)), dtype=np.float32)
-    for number, cells in enumerate(parts.values()):
-        values[:, :, number] = cells
+    for number, part in enumerate(parts.values()):
+        values[:, :, number] = part
     return Features(tuple(parts), values, history.level[:, first:width])
 
 
 class _History:
-    """Hold the units of the panel on the days that are described, and how to look back on them."""
+    """Hold the units of the panel up to the last day described, and how to look back on them."""
 
-    def __init__(self, panel: Panel, surroundings: Surroundings, width: int, ahead: int) -> None:
+    def __init__(
+        self, panel: Panel, surroundings: Surroundings, first: int, width: int, ahead: int
+    ) -> None:
         self.ahead = ahead
+        self.first = first
         self.width = width
         self.panel = panel
         self.surroundings = surroundings
@@ -210,6 +216,7 @@ class _History:
         return pace
 
 
+# Each of all days (S, K), or of those described alone, where more would cost much.
 Group = Iterator[tuple[str, Floats]]
 
 
@@ -226,18 +233,22 @@ def _own(history: _History) -> Group:
     mean = history.ago(rolling_mean(ratio, 28), 0)
     yield "ratio_scatter_28_days", np.sqrt(np.maximum(squares - mean**2, 0.0))
     same = np.stack(
-        [history.weeks_ago(history.wanted, weeks) for weeks in range(1, SAME_WEEKDAYS + 1)]
+        [
+            history.weeks_ago(history.wanted, weeks)[:, history.first :]
+            for weeks in range(1, SAME_WEEKDAYS + 1)
+        ]
     )
+    same_level = level[:, history.first :]
     count = np.isfinite(same).sum(axis=0)
     known = count > 0
     ordered = np.sort(same, axis=0)  # NaN last
     top = np.maximum(count - 1, 0)[None]
     for name, at in (("least", 0 * top), ("median", top // 2), ("most", top)):
         value = np.take_along_axis(ordered, at, axis=0)[0]
-        yield f"same_weekday_{name}", np.where(known, value, np.nan) / level
+        yield f"same_weekday_{name}", np.where(known, value, np.nan) / same_level
     middle = np.nansum(same, axis=0) / np.maximum(count, 1)
     scatter = np.sqrt(np.nansum((same - middle) ** 2, axis=0) / np.maximum(count, 1))
-    yield "same_weekday_scatter", np.where(known, scatter, np.nan) / level
+    yield "same_weekday_scatter", np.where(known, scatter, np.nan) / same_level
     none = np.where(np.isfinite(same[:8]), same[:8] == 0, np.nan)
     yield "same_weekday_without_demand", mean_of(none)
     yield "weekdays_known", count.astype(np.float64)
@@ -292,7 +303,8 @@ def _events(history: _History, events: Mapping[str, Floats]) -> Group:
             moved = shifted(np.asarray(source, dtype=np.float64), -days)[:, : history.width]
             yield f"{name}_{days:+d}_days" if days else name, moved
         yield f"{name}_a_week_ago", shifted(flag, 7)
-        yield f"{name}_usual", mean_of(np.stack([shifted(flag, 7 * week) for week in range(1, 9)]))
+        weeks = [shifted(flag, 7 * week)[:, history.first :] for week in range(1, 9)]
+        yield f"{name}_usual", mean_of(np.stack(weeks))
         alone = flag > 0 if name == "is_holiday" else (flag > 0) & ~holidays
         yield from _effects(history, name, alone)
     before = (np.nan_to_num(shifted(history.holidays.astype(float), -1)) > 0) & ~holidays

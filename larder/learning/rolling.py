@@ -22,9 +22,10 @@ def shifted(cells: Floats, days: int) -> Floats:
 def rolling_sum(cells: Floats, days: int) -> Floats:
     """Add each day and the days before it up, so many in all; NaN adds nothing."""
     sums = np.zeros((cells.shape[0], cells.shape[1] + 1))
-    np.cumsum(np.nan_to_num(cells), axis=1, out=sums[:, 1:])
-    start = np.maximum(np.arange(1, cells.shape[1] + 1) - days, 0)
-    return np.asarray(sums[:, 1:] - sums[:, start])
+    np.cumsum(np.where(np.isnan(cells), 0.0, cells), axis=1, out=sums[:, 1:])
+    total = sums[:, 1:].copy()
+    total[:, days:] -= sums[:, 1:-days]
+    return total
 
 
 def rolling_mean(cells: Floats, days: int) -> Floats:
