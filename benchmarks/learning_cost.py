@@ -38,6 +38,7 @@ MOST_LEARN_SECONDS = 120
 MOST_LEARN_BYTES = 2_000_000_000
 MOST_SCORE_SECONDS = 10
 SEED = 5
+PARTS = ("risk.json", "demand.json")
 
 
 def measure(network: Network, truth: Truth, folder: Path) -> list[str]:
@@ -125,14 +126,15 @@ def run_learn(folder: Path) -> float:
         network.codes,
     )
     seconds = time.perf_counter() - started
-    (folder / "model.json").write_text(model.to_text(), encoding="utf-8")
+    for name, text in zip(PARTS, model.to_parts(), strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
     return seconds
 
 
 def run_score(folder: Path) -> float:
     """Score the last close by the model of a folder, and return the seconds: risks and orders."""
     network = lay_out(read_frames(folder))
-    model = Learned.from_text((folder / "model.json").read_text(encoding="utf-8"))
+    model = Learned.from_parts(*((folder / name).read_text(encoding="utf-8") for name in PARTS))
     panel, surroundings, horizon = network.panel, network.surroundings, network.horizon
     last = panel.width - 1
     started = time.perf_counter()

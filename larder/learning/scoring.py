@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -85,6 +86,44 @@ def score_risks(
     return Risks(probability, units, reasons.reshape(expiring.shape))
 
 
+def left_to_orders(
+    levels: Sequence[float],
+    quantiles: Floats,
+    expiring: Floats,
+    held: Floats,
+    ahead: Ints,
+    cover: Ints,
+    shelf_life_days: Ints,
+    seed: int = SEED,
+) -> tuple[Floats, Floats, Floats]:
+    """Simulate what the stock at hand leaves of demand to the next orders.
+
+    Args:
+        levels: (Q,). quantiles: (R, H, Q) of the demand of the next H days. expiring: (R, H) of the
+            units held, those that expire within 1 … H days; held: (R,) all of them.
+        ahead: (R,) days to the delivery, 1 for before the opening of the first day. cover: (R,)
+            days to the following one. shelf_life_days: (R,) of what is delivered. seed: of the
+            paths.
+
+    Returns:
+        Units left to the order until the following delivery, and in its shelf life, and units
+        wanted until the following delivery: (R, P) each, on P paths.
+    """
+    until_next, in_life, asked = (np.empty((len(held), PATHS)) for _ in range(3))
+    day = np.arange(1, expiring.shape[1] + 1)
+    for start in range(0, len(held), CHUNK):
+        some = slice(start, start + CHUNK)
+        first = ahead[some][:, None]
+        paths = demand_paths(levels, quantiles[some], PATHS, seed)
+        unmet = unmet_demand(paths, expiring[some], held[some])
+        covered = (day >= first) & (day < first + cover[some][:, None])
+        good = (day >= first) & (day < first + shelf_life_days[some][:, None])
+        until_next[some] = np.einsum("rhp,rh->rp", unmet, covered)
+        in_life[some] = np.einsum("rhp,rh->rp", unmet, good)
+        asked[some] = np.einsum("rhp,rh->rp", paths, covered)
+    return until_next, in_life, asked
+
+
 @dataclass(frozen=True)
 class Orders:
     """Hold R orders: the plan, quantiles of demand of the days covered (R,), reasons (R,)."""
@@ -128,21 +167,16 @@ def score_orders(
         ],
         axis=1,
     )
-    life = np.minimum(shelf_life_days, MAX_HORIZON_DAYS)
-    until_next, in_life = (np.empty((len(rows), PATHS)) for _ in range(2))
-    wanted = np.empty((3, len(rows)))
-    day = np.arange(1, horizon + 1)
-    for start in range(0, len(rows), CHUNK):
-        some = slice(start, start + CHUNK)
-        pair, first = rows[some], ahead[some][:, None]
-        paths = demand_paths(learned.demand.levels, quantiles[pair], PATHS, SEED)
-        unmet = unmet_demand(paths, expiring[pair], held[pair])
-        covered = (day >= first) & (day < first + cover[some][:, None])
-        good = (day >= first) & (day < first + life[some][:, None])
-        until_next[some] = np.einsum("rhp,rh->rp", unmet, covered)
-        in_life[some] = np.einsum("rhp,rh->rp", unmet, good)
-        asked = np.einsum("rhp,rh->rp", paths, covered)
-        wanted[:, some] = np.quantile(asked, (0.1, 0.5, 0.9), axis=1, method="inverted_cdf")
+    until_next, in_life, asked = left_to_orders(
+        learned.demand.levels,
+        quantiles[rows],
+        expiring[rows],
+        held[rows],
+        ahead,
+        cover,
+        np.minimum(shelf_life_days, MAX_HORIZON_DAYS),
+    )
+    wanted = np.quantile(asked, (0.1, 0.5, 0.9), axis=1, method="inverted_cdf")
     plan = plan_orders(until_next, in_life, costs, pack_size, panel.location_codes[rows], room)
     moved: list[Texts] = []
     usual = np.empty(len(rows))
