@@ -28,6 +28,7 @@ from larder.reporting import (
     print_erasure,
     print_held,
     print_load,
+    print_proof,
     print_run,
     print_status,
     print_training,
@@ -205,6 +206,22 @@ def train_command(settings: Settings) -> int:
     with _locked(settings, "larder train"), Reporter(messages) as reporter:
         trained = train(settings, _now, reporter.start)
     print_training(output, trained)
+    return DONE
+
+
+@larder.command("backtest")
+@click.option("--days", default=60, show_default=True, help="Replay so many days, the newest.")
+@click.pass_obj
+def backtest_command(settings: Settings, days: int) -> int:
+    """Replay your own past under the plan: waste, empty shelves and cost against what was done."""
+    from larder.backtest import prove
+
+    _require_duckdb(settings)
+    if days < 1:
+        raise UsageError("--days must be at least 1.")
+    with _locked(settings, "larder backtest"), Reporter(messages) as reporter:
+        proof = prove(settings, days, reporter.start("backtest"))
+    print_proof(output, proof)
     return DONE
 
 

@@ -16,6 +16,7 @@ from larder.progress import Progress
 from larder.settings import Settings
 
 if TYPE_CHECKING:
+    from larder.backtest import Proof
     from larder.build import BuildResult
     from larder.pipeline import RunReport
     from larder.serving.status import Status
@@ -127,6 +128,50 @@ def print_training(console: Console, trained: Sequence[tuple[str, str]]) -> None
             "those of the last training. The simple scores go on serving.",
             soft_wrap=True,
         )
+
+
+def print_proof(console: Console, proof: Proof) -> None:
+    """Print what the plan would have changed, and how sure that is."""
+    result = proof.result
+    console.print(
+        f"The {result.days} days from {proof.first_date:%d %b %Y} to {proof.last_date:%d %b %Y}, "
+        f"{proof.pairs:,} items at {len(proof.places):,} places, "
+        "replayed twice on the same demand:",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = Table(box=None)
+    table.add_column("")
+    for column in ("as it was", "with the plan"):
+        table.add_column(column, justify="right")
+    sides = (result.done, result.plan)
+    rows = {
+        "units delivered": [f"{side.delivered:,.0f}" for side in sides],
+        "units sold": [f"{side.sold:,.0f}" for side in sides],
+        "units missed at empty shelves": [f"{side.missed:,.0f}" for side in sides],
+        "share of demand that was served": [f"{side.fill_rate:.1%}" for side in sides],
+        "units wasted": [f"{side.wasted:,.0f}" for side in sides],
+        "waste and lost margin (USD)": [f"{side.cost:,.2f}" for side in sides],
+    }
+    for name, values in rows.items():
+        table.add_row(name, *values)
+    console.print(table)
+    kind = "saved" if result.saving >= 0 else "cost, in addition,"
+    console.print(
+        f"The plan would have {kind} {abs(result.saving):,.2f} USD; with 90 % certainty between "
+        f"{result.low:,.2f} and {result.high:,.2f}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    worst = int(result.saving_by_place.argmin())
+    best = int(result.saving_by_place.argmax())
+    console.print(
+        f"Most at {proof.places[best]} ({result.saving_by_place[best]:,.2f}), least at "
+        f"{proof.places[worst]} ({result.saving_by_place[worst]:,.2f}). The plan knew of each day "
+        "only what was known when it was ordered; where stock ran out, demand is estimated.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def print_build(console: Console, result: BuildResult) -> None:

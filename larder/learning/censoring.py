@@ -1,9 +1,10 @@
 """Demand behind sales: what was wanted on days that sold out, and whole units made smooth.
 
 A day that sold out counts as the share of it with stock, units by that share (a Poisson rate with
-exposure; McCullagh and Nelder, Generalized Linear Models, 1989, 6.2); for the scatter, its units
-are a lower bound, and what it may have been is drawn from like days beyond it (redistribution to
-the right; Efron 1967, Berkeley Symposium 5; Portnoy 2003, JASA 98). Whole units are learned
+exposure; McCullagh and Nelder, Generalized Linear Models, 1989, 6.2). What its empty hours would
+have sold is drawn: given the day's rate it does not depend on what was sold before (a Poisson
+process; Kingman 1993), and that rate is known from what was expected and from what was sold while
+there was stock (Gamma-Poisson; Gelman et al., Bayesian Data Analysis, 2.6). Whole units are learned
 from with half a unit of noise to either side, so that their quantiles vary smoothly (Machado and
 Santos Silva 2005, JASA 100): `quantiles.whole_units` takes it off again.
 """
@@ -15,12 +16,10 @@ from typing import Final
 
 import numpy as np
 
-from larder.learning.demand import product_limit
 from larder.learning.features import LEAST_AVAILABLE
 from larder.learning.frames import Bools, Floats
 
-GROUPS: Final = 20
-GROUP_DAYS: Final = 200
+LEAST_OVERDISPERSION: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -52,55 +51,35 @@ class Observed:
 
 
 def wanted_units(
-    units: Floats, rate: Floats, censored: Bools, expected: Floats, seed: int
+    units: Floats, available: Floats, censored: Bools, expected: Floats, seed: int
 ) -> Floats:
-    """Tell what was wanted on N days: what was sold, drawn beyond it where stock ran out.
+    """Tell what was wanted on N days: what was sold, and a draw of what sold-out hours would have.
 
     Args:
-        units, rate, censored: (N,) as in `Observed`. expected: (N,) units. seed: of the draws.
+        units, available, censored: (N,) as in `Observed`. expected: (N,) units, above 0. seed: of
+            the draws.
 
     Returns:
-        Units (N,), with noise of half a unit to either side if all that were sold are whole.
-    """
-    like = redistributed(units / expected, rate / expected, censored, expected, seed)
-    drawn = like * expected
-    if np.array_equal(units, np.rint(units)):
-        drawn = np.rint(drawn)
-    return blurred(drawn, seed)
-
-
-def redistributed(
-    bound: Floats, guess: Floats, censored: Bools, expected: Floats, seed: int
-) -> Floats:
-    """Draw what censored demand may have been from days on which as much was expected.
-
-    Args:
-        bound: (N,) demand seen, divided by what was expected; a lower bound where `censored`.
-        guess: (N,) taken where no like day says what lies beyond the bound.
-        censored: (N,). expected: (N,) units, by which days are grouped. seed: of the draws.
-
-    Returns:
-        Demand divided by what was expected (N,): unchanged where not censored, else not below
-        its bound.
+        Units (N,): those sold where not censored, else these and a whole number more.
     """
     if not censored.any():
-        return bound
-    draws = np.random.default_rng(seed).random(len(bound))
-    order = np.argsort(expected, kind="stable")
-    wanted = bound.copy()
-    for group in np.array_split(order, max(1, min(GROUPS, len(bound) // GROUP_DAYS))):
-        units, mass = product_limit(
-            bound[group][None], censored[group][None], np.ones((1, len(group)))
-        )
-        below = np.cumsum(mass[0])
-        cut = group[censored[group]]
-        # as likely as any demand beyond the bound
-        before = np.concatenate([[0.0], below])[np.searchsorted(units[0], bound[cut], side="right")]
-        at = np.searchsorted(below, before + draws[cut] * (1.0 - before))
-        found = units[0][np.minimum(at, len(below) - 1)]
-        beyond = before < below[np.searchsorted(units[0], units[0][-1])] - 1e-9
-        wanted[cut] = np.maximum(np.where(beyond, found, guess[cut]), bound[cut])
-    return wanted
+        return units
+    prior = 1.0 / _overdispersion(units[~censored], expected[~censored])
+    part = np.clip(available, 0.0, 1.0)
+    rate = expected * (units + prior) / (expected * part + prior)
+    more = np.random.default_rng(seed).poisson(np.where(censored, rate * (1.0 - part), 0.0))
+    return np.asarray(units + more)
+
+
+def _overdispersion(units: Floats, expected: Floats) -> float:
+    """Estimate how far rates scatter around what was expected: their squared variation, by moments.
+
+    Source: Cameron and Trivedi, Regression Analysis of Count Data, 2013, 3.3.
+    """
+    if not len(units):
+        return LEAST_OVERDISPERSION
+    beyond = float(np.sum((units - expected) ** 2 - expected) / np.sum(expected**2))
+    return max(beyond, LEAST_OVERDISPERSION)
 
 
 def blurred(units: Floats, seed: int) -> Floats:

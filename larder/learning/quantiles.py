@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 import lightgbm
 import numpy as np
 
-from larder.learning.censoring import Observed, wanted_units
+from larder.learning.censoring import Observed, blurred, wanted_units
 from larder.learning.features import Features, Matrix
 from larder.learning.frames import Bools, Floats, Ints
 
@@ -188,11 +188,14 @@ def fit_quantiles(
         units = observed.units[:, split:]
         seen = np.isfinite(units)
         wanted = np.full(seen.shape, np.nan)
-        wanted[seen] = wanted_units(
-            units[seen],
-            observed.rate[:, split:][seen],
-            observed.censored[:, split:][seen],
-            expected[seen],
+        wanted[seen] = blurred(
+            wanted_units(
+                units[seen],
+                observed.available[:, split:][seen],
+                observed.censored[:, split:][seen],
+                expected[seen],
+                seed,
+            ),
             seed,
         )
         says = seen & expected_open(expected, features.level[:, split:])
@@ -242,6 +245,7 @@ class _Training:
         rate = observed.rate
         self.rows = features.values[used]
         self.units, self.rate = observed.units[used], rate[used]
+        self.part = observed.available[used]
         self.ratio = np.minimum(self.rate / self.level, MOST_RATIO)
         self.censored = observed.censored[used]
         self.weight = self._information(rate[used])
@@ -268,8 +272,8 @@ class _Training:
         unseen, rounds = self._cross_fitted(most_rounds)
         rows = np.column_stack([self.rows, np.log(unseen).astype(np.float32)])
         expected = unseen * self.level
-        wanted = wanted_units(self.units, self.rate, self.censored, expected, self.seed)
-        label = np.minimum(wanted / expected, MOST_RATIO)
+        wanted = wanted_units(self.units, self.part, self.censored, expected, self.seed)
+        label = np.minimum(blurred(wanted, self.seed) / expected, MOST_RATIO)
         everything = np.ones(len(self.rows), dtype=np.bool_)
         weight, names = self.weight * unseen, [*self.names, "log_mean"]
         # the scatter is a matter of few features

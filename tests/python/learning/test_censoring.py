@@ -7,60 +7,65 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from larder.learning.censoring import Observed, blurred, redistributed, wanted_units
+from larder.learning.censoring import Observed, blurred, wanted_units
 from larder.learning.features import LEAST_AVAILABLE
 from larder.learning.frames import Bools, Floats
 
-DAY = st.tuples(st.integers(0, 12), st.booleans(), st.floats(0.5, 20))
+DAY = st.tuples(st.integers(0, 12), st.booleans(), st.floats(0.5, 20), st.floats(0, 1))
 
 
-def cut_off(days: int, seed: int = 4) -> tuple[Floats, Floats, Bools, Floats]:
-    """Draw demand of places of any size: as it is, as it sold, where it sold out, its mean."""
+def cut_off(days: int, seed: int = 4) -> tuple[Floats, Floats, Floats, Bools, Floats]:
+    """Sell arrivals through the day, until the stock is gone, at places of any size.
+
+    Returns demand as it was, what was sold, the share of the day with stock, where it sold out, and
+    what was expected.
+    """
     rng = np.random.default_rng(seed)
-    mean = rng.uniform(5, 30, days)
-    demand = rng.poisson(mean).astype(np.float64)
-    stock = np.rint(mean * rng.uniform(0.6, 1.8, days))
-    return demand, np.minimum(demand, stock), demand > stock, mean
+    expected = rng.uniform(1, 20, days)
+    rate = expected * rng.gamma(8, 1 / 8, days)
+    demand = rng.poisson(rate)
+    stock = np.maximum(np.rint(expected * rng.uniform(0.6, 1.8, days)), 1)
+    censored = demand >= stock
+    available = np.ones(days)
+    for day in np.flatnonzero(censored):
+        available[day] = np.sort(rng.random(demand[day]))[int(stock[day]) - 1]
+    sold = np.minimum(demand, stock)
+    return demand.astype(np.float64), sold, available, censored, expected
 
 
 def test_the_mean_of_what_was_cut_off_comes_back() -> None:
-    demand, sold, censored, mean = cut_off(days=8_000)
-    assert 0.3 < censored.mean() < 0.5
-    wanted = redistributed(sold / mean, sold / mean, censored, mean, seed=1) * mean
+    demand, sold, available, censored, expected = cut_off(days=20_000)
+    assert 0.2 < censored.mean() < 0.5
+    wanted = wanted_units(sold, available, censored, expected, seed=1)
     assert sold.mean() < 0.93 * demand.mean()
     assert wanted.mean() == pytest.approx(demand.mean(), rel=0.02)
     for level in (0.25, 0.5, 0.75, 0.9):
-        found, true = (np.quantile(units / mean, level) for units in (wanted, demand))
+        found, true = (np.quantile(units / expected, level) for units in (wanted, demand))
         assert found == pytest.approx(true, abs=0.05)
 
 
 @given(st.lists(DAY, min_size=1, max_size=40), st.integers(0, 5))
 @settings(max_examples=80, deadline=None)
 def test_a_day_with_stock_is_as_it_was_and_no_other_is_below_what_was_sold(
-    days: list[tuple[int, bool, float]], seed: int
+    days: list[tuple[int, bool, float, float]], seed: int
 ) -> None:
-    units, censored, expected = (np.array(part) for part in zip(*days, strict=True))
-    bound = units / expected
-    found = redistributed(bound, 1.5 * bound, censored, expected, seed)
-    np.testing.assert_array_equal(found[~censored], bound[~censored])
-    assert (found >= bound).all()
-    # whole units stay whole below their noise
-    wanted = wanted_units(units.astype(np.float64), 1.5 * units, censored, expected, seed)
-    assert (wanted >= units - 0.5).all()
-    assert (np.abs(wanted - units)[~censored] <= 0.5).all()
+    units, censored, expected, available = (np.array(part) for part in zip(*days, strict=True))
+    wanted = wanted_units(units.astype(np.float64), available, censored, expected, seed)
+    np.testing.assert_array_equal(wanted[~censored], units[~censored])
+    assert (wanted >= units).all()
+    np.testing.assert_array_equal(wanted, np.rint(wanted))
 
 
-def test_where_no_day_says_what_lies_beyond_the_guess_is_taken() -> None:
-    bound = np.array([1.0, 2.0, 3.0])
-    out = np.array([False, False, True])
-    found = redistributed(bound, np.array([9.0, 9.0, 4.5]), out, np.ones(3), seed=0)
-    assert found.tolist() == [1, 2, 4.5]
-    assert redistributed(bound, bound - 2, out, np.ones(3), seed=0).tolist() == [1, 2, 3]
+def test_a_day_that_sold_out_at_its_end_wanted_no_more() -> None:
+    units, out = np.array([3.0, 5.0]), np.array([False, True])
+    assert wanted_units(units, np.ones(2), out, np.full(2, 4.0), seed=0).tolist() == [3, 5]
 
 
 def test_the_same_seed_draws_the_same() -> None:
-    _, sold, censored, mean = cut_off(days=600)
-    one, same, other = (wanted_units(sold, sold, censored, mean, seed) for seed in (1, 1, 2))
+    _, sold, available, censored, expected = cut_off(days=600)
+    one, same, other = (
+        wanted_units(sold, available, censored, expected, seed) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
 

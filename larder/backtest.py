@@ -1,0 +1,142 @@
+"""`larder backtest`: what the plan would have saved on the user's own past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from larder.errors import LarderError
+from larder.learning.backtest import FOLLOWING_DAYS, Backtest, Terms, backtest
+from larder.learning.frames import Ints, days, numbers, texts, to_pandas
+from larder.learning.orders import unit_costs
+from larder.learning.panel import Panel, read_panel
+from larder.learning.surroundings import Known, name_codes, read_surroundings
+from larder.learning.training import LEAST_DAYS, enough_history, learn
+from larder.learning.waste import horizon_count
+from larder.progress import Progress
+from larder.settings import Settings
+from larder.warehouse import open_build
+
+DAYS: Final = 60
+
+QUERIES: Final = {
+    "days": "select * from intermediate.int_stock__score_days",
+    "pairs": "select * from intermediate.int_stock__score_pairs",
+    "calendar": "select * from marts.dim_region_dates",
+    "promotions": "select * from intermediate.int_catalog__promoted_times",
+    "trends": "select * from intermediate.int_orders__item_trends",
+    "weekdays": "select calendar_date, weekday from marts.dim_dates",
+    # what orders of each pair must keep to; the lead time as in int_orders__candidates
+    "terms": """
+        select
+            location_id,
+            item_id,
+            location_name,
+            restock_weekdays,
+            capacity_units,
+            pack_size,
+            shelf_life_days,
+            dim_items.price_usd,
+            unit_cost_usd,
+            disposal_cost_usd,
+            greatest(
+                1,
+                ceil((order_lead_hours * 60 + closes_minute - opens_minute) / 1440.0)
+            ) as lead_days
+        from intermediate.int_stock__score_pairs
+        inner join marts.dim_items using (item_id)
+        inner join marts.dim_locations using (location_id)
+        inner join intermediate.int_clock__location_days using (location_id)
+    """,
+}
+
+
+class TooLittleHistoryError(LarderError):
+    """There are too few days to learn from and to replay."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Hold a backtest, the days it is of, and the names of the places in the order of its codes."""
+
+    result: Backtest
+    first_date: date
+    last_date: date
+    pairs: int
+    places: tuple[str, ...]
+
+
+def prove(settings: Settings, replayed_days: int, progress: Progress) -> Proof:
+    """Learn from all but the last days of the build's history, and replay these under the plan.
+
+    Raises:
+        TooLittleHistoryError: there are fewer days than that takes.
+        WarehouseError: nothing is built yet.
+    """
+    with open_build(settings) as connection:
+        frames = {name: to_pandas(connection.sql(sql)) for name, sql in QUERIES.items()}
+    terms = frames["terms"].dropna(subset=["price_usd", "unit_cost_usd"])
+    priced = pd.MultiIndex.from_frame(terms[["location_id", "item_id"]])
+    pairs = frames["pairs"]
+    pairs = pairs[pd.MultiIndex.from_frame(pairs[["location_id", "item_id"]]).isin(priced)]
+    stock_days = frames["days"]
+    stock_days = stock_days[stock_days["pair_number"].isin(pairs["pair_number"])]
+    panel = read_panel(stock_days, pairs)
+    first = panel.width - replayed_days
+    if first <= LEAST_DAYS or not enough_history(panel.until(first - 1)):
+        raise TooLittleHistoryError(
+            f"A backtest of {replayed_days} days needs {LEAST_DAYS} days before them to learn "
+            f"from, and 2,000 days of items with stock among these; there are "
+            f"{max(first, 0)} days. Choose fewer with --days, or come back later."
+        )
+    progress("the history is read", 1, 3)
+    terms = terms.set_index(["location_id", "item_id"]).loc[
+        list(zip(panel.location_ids, panel.item_ids, strict=True))
+    ]
+    known = Known(pairs, frames["calendar"], frames["promotions"], frames["trends"])
+    agreed = read_terms(panel, terms.reset_index(), frames["weekdays"], first)
+    codes, horizon = name_codes(known), horizon_count(agreed.shelf_life_days)
+    reach = int((agreed.lead_days + agreed.shelf_life_days).max())
+    around = read_surroundings(panel, known, max(horizon, reach), codes)
+    learned = learn(panel.until(first - 1), around, agreed.shelf_life_days, horizon, codes)
+    progress("a model has learned from the days before", 2, 3)
+    result = backtest(learned, panel, around, agreed, first)
+    names = pd.Series(terms["location_name"].to_numpy(), index=panel.location_codes)
+    newest = panel.as_of.max()
+    return Proof(
+        result,
+        (newest - np.timedelta64(replayed_days - 1, "D")).item(),
+        newest.item(),
+        panel.size,
+        tuple(names.groupby(level=0).first()),
+    )
+
+
+def read_terms(panel: Panel, terms: pd.DataFrame, weekdays: pd.DataFrame, first: int) -> Terms:
+    """Lay out what orders must keep to; `terms` has a row for each pair of the panel, in order."""
+    after = np.arange(first, panel.width + FOLLOWING_DAYS)
+    dates = panel.as_of[:, None] + (after - (panel.width - 1)).astype("timedelta64[D]")
+    name_of = pd.Series(texts(weekdays, "weekday"), index=days(weekdays, "calendar_date"))
+    names = name_of.reindex(dates.reshape(-1)).to_numpy().reshape(dates.shape)
+    comes = [
+        [f'"{name}"' in said for name in row]
+        for said, row in zip(texts(terms, "restock_weekdays"), names, strict=True)
+    ]
+
+    def whole(column: str) -> Ints:
+        return np.maximum(np.nan_to_num(numbers(terms, column), nan=1), 1).astype(np.int64)
+
+    return Terms(
+        costs=unit_costs(
+            *(numbers(terms, name) for name in ("price_usd", "unit_cost_usd", "disposal_cost_usd"))
+        ),
+        shelf_life_days=whole("shelf_life_days"),
+        pack_size=whole("pack_size"),
+        lead_days=whole("lead_days"),
+        delivers=np.array(comes, dtype=np.bool_),
+        capacity=numbers(terms, "capacity_units"),
+    )

@@ -1,0 +1,230 @@
+"""Prove a plan on a past: the last days replayed under it, beside the deliveries that really came.
+
+A model that has learned from the days before plans each delivery with only what was known at the
+close before it was ordered. Both sides are replayed in the same way (`replay`), from the same
+stock, on the same demand; on days that sold out, demand is drawn anew beyond what was sold, several
+times, and the interval holds both what these draws and what the choice of places change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from larder.learning.censoring import wanted_units
+from larder.learning.features import Surroundings
+from larder.learning.forecasts import days_ahead, observed_demand
+from larder.learning.frames import Bools, Floats, Ints
+from larder.learning.lots import expiring_units
+from larder.learning.orders import Costs, plan_orders
+from larder.learning.panel import Panel
+from larder.learning.replay import Outcome, replay
+from larder.learning.scoring import left_to_orders
+from larder.learning.training import Learned
+from larder.learning.waste import MAX_HORIZON_DAYS
+
+DRAWS: Final = 5
+RESAMPLES: Final = 2000
+SHARE: Final = 0.9
+FOLLOWING_DAYS: Final = 14
+SEED: Final = 0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Hold what orders of S pairs must keep to.
+
+    `delivers` (S, K + FOLLOWING_DAYS) tells whether a delivery can come on each replayed day and
+    the two weeks after; `lead_days` (S,) are the closes before the delivery by which it is ordered,
+    at least 1; `capacity` (S,) units that fit in the place, NaN for no limit.
+    """
+
+    costs: Costs
+    shelf_life_days: Ints
+    pack_size: Ints
+    lead_days: Ints
+    delivers: Bools
+    capacity: Floats
+
+
+@dataclass(frozen=True)
+class Side:
+    """Hold what one way of ordering comes to, in units and US dollars over all replayed days."""
+
+    delivered: float
+    sold: float
+    missed: float
+    wasted: float
+    cost: float
+
+    @property
+    def fill_rate(self) -> float:
+        """The share of what was wanted that was sold."""
+        return self.sold / (self.sold + self.missed) if self.sold + self.missed else 1.0
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Hold both sides, and what the plan saves in US dollars, with an interval of 90 %."""
+
+    days: int
+    done: Side
+    plan: Side
+    saving: float
+    low: float
+    high: float
+    saving_by_place: Floats
+
+
+def backtest(
+    learned: Learned, panel: Panel, surroundings: Surroundings, terms: Terms, first: int
+) -> Backtest:
+    """Replay the columns `first` to the last of the panel under the plan and as it was.
+
+    The model must have learned from earlier columns only; the surroundings must be known for the
+    days after the panel that its forecasts reach.
+    """
+    known = panel.columns(first, panel.width)
+    start = expiring_units(panel, terms.shelf_life_days, int(terms.shelf_life_days.max()))
+    lots = np.diff(start[:, first - 1], axis=1, prepend=0.0)
+    horizon = int((terms.lead_days + _life(terms)).max()) - 1
+    forecasts = list(
+        days_ahead(learned.demand, panel, surroundings, first - 1, panel.width - 2, horizon)
+    )
+    quantiles = np.stack([one.quantiles for one in forecasts], axis=2)
+    came = np.where(known.observed, known.restocked, 0.0)
+    always = np.ones(came.shape, dtype=np.bool_)
+    sides: list[tuple[Outcome, Outcome]] = []
+    for draw in range(DRAWS):
+        wanted = drawn_demand(panel, forecasts[0].expected, first, SEED + draw)
+        plan = PlannedDeliveries(learned.demand.levels, quantiles, panel.location_codes, terms)
+        sides.append(
+            (
+                replay(wanted, lots, terms.shelf_life_days, always, lambda day, _: came[:, day]),
+                replay(wanted, lots, terms.shelf_life_days, always, plan),
+            )
+        )
+    days = came.shape[1]
+    saved = np.stack(
+        [
+            np.bincount(
+                panel.location_codes, days * (done.cost(terms.costs) - plan.cost(terms.costs))
+            )
+            for done, plan in sides
+        ]
+    )
+    rng = np.random.default_rng(SEED)
+    places = rng.integers(0, saved.shape[1], (RESAMPLES, saved.shape[1]))
+    drawn = saved[rng.integers(0, DRAWS, RESAMPLES)[:, None], places].sum(axis=1)
+    low, high = np.quantile(drawn, [(1 - SHARE) / 2, (1 + SHARE) / 2])
+    return Backtest(
+        days=days,
+        done=_side([done for done, _ in sides], terms.costs),
+        plan=_side([plan for _, plan in sides], terms.costs),
+        saving=float(saved.mean(axis=0).sum()),
+        low=float(low),
+        high=float(high),
+        saving_by_place=saved.mean(axis=0),
+    )
+
+
+def drawn_demand(panel: Panel, expected: Floats, first: int, seed: int) -> Floats:
+    """Draw the demand of the columns from `first` on (S, K): what was sold, more where it ran out.
+
+    Args:
+        expected: (S, K) units that were forecast. seed: of the draws.
+    """
+    seen = observed_demand(panel, first, panel.width - 1)
+    known = np.isfinite(seen.units)
+    units = np.zeros(known.shape)
+    units[known] = wanted_units(
+        seen.units[known],
+        seen.available[known],
+        seen.censored[known],
+        expected[known],
+        seed,
+    )
+    return units
+
+
+@dataclass
+class PlannedDeliveries:
+    """Plan each delivery by the forecasts of the day it is ordered on, from the replay's own stock.
+
+    `quantiles` (S, K, H, Q): of the K replayed days and the H days from each on, as known at the
+    close before. What is on its way when an order is made counts as held.
+    """
+
+    levels: tuple[float, ...]
+    quantiles: Floats
+    places: Ints
+    terms: Terms
+    coming: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.coming = np.zeros(self.terms.delivers.shape)
+
+    def __call__(self, day: int, lots: Floats) -> Floats:
+        """Order for the deliveries that are due to be ordered, and return what comes today (S,)."""
+        rows = np.arange(len(lots))
+        arrives = day + self.terms.lead_days - 1
+        life = _life(self.terms)
+        horizon = self.quantiles.shape[2]
+        on_its_way = np.zeros(len(lots))
+        for ahead in range(int(self.terms.lead_days.max()) - 1):
+            on_its_way += np.where(day + ahead < arrives, self.coming[:, day + ahead], 0.0)
+        held = lots.sum(axis=1) + on_its_way
+        expiring = np.repeat(held[:, None], horizon, axis=1)
+        known = np.cumsum(lots, axis=1)[:, :horizon]
+        expiring[:, : known.shape[1]] = known
+        # what is on its way lasts as long as anything
+        expiring[:, min(lots.shape[1], horizon) - 1 :] = held[:, None]
+        until_next, in_life, _ = left_to_orders(
+            self.levels,
+            self.quantiles[:, day],
+            expiring,
+            held,
+            self.terms.lead_days,
+            np.minimum(self._days_to_next(arrives), life),
+            life,
+            seed=day,
+        )
+        there = np.bincount(self.places, held)[self.places]
+        plan = plan_orders(
+            until_next,
+            in_life,
+            self.terms.costs,
+            self.terms.pack_size,
+            self.places,
+            self.terms.capacity - there,
+        )
+        self.coming[rows, arrives] = np.where(self.terms.delivers[rows, arrives], plan.units, 0.0)
+        return np.asarray(self.coming[:, day])
+
+    def _days_to_next(self, arrives: Ints) -> Ints:
+        """Count the days from a delivery to the one that can follow it, at most two weeks (S,)."""
+        delivers = self.terms.delivers
+        rows = np.arange(len(delivers))
+        found = np.full(len(delivers), FOLLOWING_DAYS, dtype=np.int64)
+        for days in range(FOLLOWING_DAYS - 1, 0, -1):
+            at = arrives + days
+            inside = at < delivers.shape[1]
+            comes = inside & delivers[rows, np.minimum(at, delivers.shape[1] - 1)]
+            found = np.where(comes, days, found)
+        return found
+
+
+def _life(terms: Terms) -> Ints:
+    return np.minimum(terms.shelf_life_days, MAX_HORIZON_DAYS)
+
+
+def _side(outcomes: list[Outcome], costs: Costs) -> Side:
+    """Average the draws of one way of ordering."""
+
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(one, name).sum() for one in outcomes]))
+
+    cost = float(np.mean([one.cost(costs).sum() * one.sold.shape[1] for one in outcomes]))
+    return Side(mean("ordered"), mean("sold"), mean("missed"), mean("wasted"), cost)
