@@ -27,6 +27,7 @@ import numpy as np
 from larder.learning.censoring import Observed, blurred, wanted_units
 from larder.learning.features import Features, Matrix
 from larder.learning.frames import Bools, Floats, Ints
+from larder.learning.shrinkage import by_weeks
 
 LEVELS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 MOST_ROUNDS: Final = 800
@@ -383,18 +384,13 @@ def _scatter(texts: Sequence[str], values: Matrix, mean: Floats) -> Floats:
 def _correction(gaps: Floats, weeks: Ints, level: float) -> float:
     """Find what to add to a quantile of units divided by the mean for its share to lie below.
 
-    Shrunk by how much it differs from week to week: what one week had in common (a holiday, a
-    season) says little about the next (positive-part James-Stein; Efron and Morris 1973, JASA 68).
-
     Args:
         gaps: (N,) what was wanted less the quantile. weeks: (N,) of each. level: of the quantile.
     """
-    each = [_upper_quantile(gaps[weeks == week], level) for week in np.unique(weeks)]
-    if len(each) < 2:
+    if not len(gaps):
         return 0.0
-    found = _upper_quantile(gaps, level)
-    chance = float(np.var(each, ddof=1)) / len(each)
-    return found * max(0.0, 1.0 - chance / found**2) if found else 0.0
+    each = [_upper_quantile(gaps[weeks == week], level) for week in np.unique(weeks)]
+    return by_weeks(_upper_quantile(gaps, level), each)
 
 
 def _upper_quantile(gaps: Floats, level: float) -> float:

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from larder.learning.features import Matrix
 from larder.learning.frames import Bools, Floats, Ints
+from larder.learning.shrinkage import by_weeks
 
 ROUNDS: Final = 150
 PATIENCE: Final = 20
@@ -124,11 +125,23 @@ def fit_risk(
         later = stops | chooses
         best = CALIBRATORS[int(np.argmin(errors))]
         calibration = fit_calibration(best, raw[later], wasted[later])
-    later = stops | chooses
-    total = float(expected_units[later].sum())
-    # shrunk to 1 by ten units, so that a quiet place does not swing
-    factor = (float(wasted_units[later].sum()) + 10.0) / (total + 10.0)
+    # lots and forecasts have seen none of the days, the trees have no part in the units
+    factor = units_factor(expected_units, wasted_units, day)
     return RiskModel(names, trees, calibration, factor)
+
+
+def units_factor(expected: Floats, wasted: Floats, day: Ints) -> float:
+    """Find what to multiply units expected by, for what was wasted to come out; (N,) each.
+
+    Ten units are added to either side, so that a quiet place does not swing.
+    """
+
+    def excess(used: Bools) -> float:
+        return (float(wasted[used].sum()) + 10.0) / (float(expected[used].sum()) + 10.0) - 1.0
+
+    weeks = day // 7
+    each = [excess(weeks == week) for week in np.unique(weeks)]
+    return 1.0 + by_weeks(excess(np.ones(len(day), dtype=np.bool_)), each)
 
 
 def fit_calibration(name: str, log_odds: Floats, outcome: Floats) -> Calibration:
