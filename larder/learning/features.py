@@ -147,7 +147,7 @@ class _History:
         self.wanted = np.where(
             self.exposure > 0, self.sold / np.maximum(self.exposure, LEAST_AVAILABLE), np.nan
         )
-        self.popularity = np.zeros(self.sold.shape)  # units of the item per available day, anywhere
+        self.popularity = np.ones(self.sold.shape)  # units per available day, beside all items
         self.usual = self._usual()
         # what was expected of each day the day before, and of a day further ahead
         self.expected = self._level(1, 1)
@@ -172,7 +172,8 @@ class _History:
         total = item_exposure.sum(axis=0)
         overall = np.divide(item_sold.sum(axis=0), total, out=np.zeros(self.width), where=total > 0)
         of_item = (item_sold + USUAL_PRIOR_DAYS * overall) / (item_exposure + USUAL_PRIOR_DAYS)
-        self.popularity = of_item[items]
+        # beside all items, so that a season is not mistaken for it
+        self.popularity = (of_item / np.maximum(overall, LEAST_LEVEL))[items]
         usual = of_item[items]
         # a place of any size sells so many times what these items sell elsewhere
         wanted, prior = _totals(exposure * usual, places), USUAL_PRIOR_DAYS * overall

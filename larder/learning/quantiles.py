@@ -31,7 +31,7 @@ from larder.learning.shrinkage import by_weeks
 
 LEVELS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 MOST_ROUNDS: Final = 800
-PATIENCE: Final = 80
+PATIENCE: Final = 60
 SCATTER_ROUNDS: Final = 80
 MOST_CELLS: Final = 250_000
 SCATTER_CELLS: Final = 50_000
@@ -314,12 +314,12 @@ class _Training:
             return grown, losses["valid_0"]["tweedie"]
 
         found = side_by_side(grow, folds.tolist())
-        # one number for all blocks, for the next block may be like any of them; looked for up to
-        # where the first of them had stopped, beyond which more trees only made that one worse
-        loss = np.zeros(min(len(losses) for _, losses in found))
+        # one number for all blocks, for the next block may be like any of them; where one has
+        # stopped, more trees had only made it worse
+        loss = np.zeros(max(len(losses) for _, losses in found))
         for fold, (_, losses) in zip(folds, found, strict=True):
             share = (self.weight * self.available)[self.fold == fold].sum()
-            loss += share * np.asarray(losses[: len(loss)])
+            loss += share * np.pad(losses, (0, len(loss) - len(losses)), mode="edge")
         rounds = int(np.argmin(loss)) + 1
         for fold, (grown, _) in zip(folds, found, strict=True):
             left_out = self.fold == fold
