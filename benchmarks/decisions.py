@@ -56,9 +56,9 @@ def measure(network: Network, truth: Truth, model: Learned) -> list[str]:
         line += f"{outcome.fill_rate:9.4f}"
         if name != "plan":
             more = (outcomes["plan"].cost(costs) - outcome.cost(costs)) / panel.size
-            total, low, high = saving_interval(more, panel.location_codes, SURE)
-            line += f"   {total:+.4f} ({low:+.4f} to {high:+.4f})"
-            if name != "oracle plan" and high >= 0:
+            less = saving_interval(more, panel.location_codes, SURE)
+            line += f"   {less.total:+.4f} ({less.low:+.4f} to {less.high:+.4f})"
+            if name != "oracle plan" and less.high >= 0:
                 missed.append(f"the plan is not surely cheaper than the {name}")
         print(line, flush=True)
     plan, stocking, oracle = (

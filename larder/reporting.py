@@ -133,6 +133,7 @@ def print_training(console: Console, trained: Sequence[tuple[str, str]]) -> None
 def print_proof(console: Console, proof: Proof) -> None:
     """Print what the plan would have changed, and how sure that is."""
     result = proof.result
+    saving = result.saving
     console.print(
         f"The {result.days} days from {proof.first_date:%d %b %Y} to {proof.last_date:%d %b %Y}, "
         f"{proof.pairs:,} items at {len(proof.places):,} places, "
@@ -156,18 +157,18 @@ def print_proof(console: Console, proof: Proof) -> None:
     for name, values in rows.items():
         table.add_row(name, *values)
     console.print(table)
-    kind = "saved" if result.saving >= 0 else "cost, in addition,"
+    kind = "saved" if saving.total >= 0 else "cost, in addition,"
     console.print(
-        f"The plan would have {kind} {abs(result.saving):,.2f} USD; with 90 % certainty between "
-        f"{result.low:,.2f} and {result.high:,.2f}.",
+        f"The plan would have {kind} {abs(saving.total):,.2f} USD; with 90 % certainty between "
+        f"{saving.low:,.2f} and {saving.high:,.2f}.",
         highlight=False,
         soft_wrap=True,
     )
-    worst = int(result.saving_by_place.argmin())
-    best = int(result.saving_by_place.argmax())
+    worst = int(saving.by_place.argmin())
+    best = int(saving.by_place.argmax())
     console.print(
-        f"Most at {proof.places[best]} ({result.saving_by_place[best]:,.2f}), least at "
-        f"{proof.places[worst]} ({result.saving_by_place[worst]:,.2f}). The plan knew of each day "
+        f"Most at {proof.places[best]} ({saving.by_place[best]:,.2f}), least at "
+        f"{proof.places[worst]} ({saving.by_place[worst]:,.2f}). The plan knew of each day "
         "only what was known when it was ordered; where stock ran out, demand is estimated.",
         highlight=False,
         soft_wrap=True,

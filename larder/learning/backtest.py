@@ -20,13 +20,12 @@ from larder.learning.frames import Bools, Floats, Ints
 from larder.learning.lots import expiring_units
 from larder.learning.orders import Costs, plan_orders
 from larder.learning.panel import Panel
-from larder.learning.replay import Outcome, replay
+from larder.learning.replay import Outcome, Saving, replay, saving_interval
 from larder.learning.scoring import left_to_orders
 from larder.learning.training import Learned
 from larder.learning.waste import MAX_HORIZON_DAYS
 
 DRAWS: Final = 5
-RESAMPLES: Final = 2000
 SHARE: Final = 0.9
 FOLLOWING_DAYS: Final = 14
 SEED: Final = 0
@@ -72,10 +71,7 @@ class Backtest:
     days: int
     done: Side
     plan: Side
-    saving: float
-    low: float
-    high: float
-    saving_by_place: Floats
+    saving: Saving
 
 
 def backtest(
@@ -108,25 +104,14 @@ def backtest(
         )
     days = came.shape[1]
     saved = np.stack(
-        [
-            np.bincount(
-                panel.location_codes, days * (done.cost(terms.costs) - plan.cost(terms.costs))
-            )
-            for done, plan in sides
-        ]
+        [days * (done.cost(terms.costs) - plan.cost(terms.costs)) for done, plan in sides]
     )
-    rng = np.random.default_rng(SEED)
-    places = rng.integers(0, saved.shape[1], (RESAMPLES, saved.shape[1]))
-    drawn = saved[rng.integers(0, DRAWS, RESAMPLES)[:, None], places].sum(axis=1)
-    low, high = np.quantile(drawn, [(1 - SHARE) / 2, (1 + SHARE) / 2])
+    saving = saving_interval(saved, panel.location_codes, SHARE, seed=SEED)
     return Backtest(
         days=days,
         done=_side([done for done, _ in sides], terms.costs),
         plan=_side([plan for _, plan in sides], terms.costs),
-        saving=float(saved.mean(axis=0).sum()),
-        low=float(low),
-        high=float(high),
-        saving_by_place=saved.mean(axis=0),
+        saving=saving,
     )
 
 

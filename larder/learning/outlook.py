@@ -9,12 +9,13 @@ import numpy as np
 
 from larder.learning.features import Matrix, Surroundings
 from larder.learning.forecasts import days_ahead
-from larder.learning.frames import Bools, Floats, Ints
+from larder.learning.frames import Floats, Ints
 from larder.learning.lots import expiring_units, waste_outlook
 from larder.learning.panel import Panel
 from larder.learning.quantiles import QuantileModel
 from larder.learning.risk import RiskModel, logit
 from larder.learning.rolling import rolling_mean
+from larder.learning.sampling import drawn
 
 RECENT_DAYS: Final = 28
 MOST_ROWS: Final = 300_000
@@ -92,7 +93,8 @@ def outlook(
     here = slice(first, last + 1)
     due = expiring_units(panel, shelf_life_days, horizon)[:, here] if expiring is None else expiring
     held = panel.closing[:, here]
-    pair, day = np.nonzero(_drawn(panel.observed[:, here] & (held > 0), horizon, seed))
+    there = panel.observed[:, here] & (held > 0)
+    pair, day = np.nonzero(drawn(there, MOST_ROWS // horizon, seed))
     forecasts = list(days_ahead(model, panel, surroundings, first, last, horizon))
     quantiles = np.stack([one.quantiles[pair, day] for one in forecasts], axis=1)
     expected = np.cumsum(np.stack([one.expected[pair, day] for one in forecasts], axis=1), axis=1)
@@ -134,14 +136,3 @@ def outlook(
     return Outlook(
         pair, column, held[pair, day], expiring, expected, quantiles, probability, units, rows
     )
-
-
-def _drawn(cells: Bools, horizon: int, seed: int) -> Bools:
-    """Draw some of the cells, where all of them would make more rows than are needed."""
-    most = MOST_ROWS // horizon
-    at = np.flatnonzero(cells)
-    if len(at) <= most:
-        return cells
-    kept = np.zeros(cells.size, dtype=np.bool_)
-    kept[np.random.default_rng(seed).choice(at, most, replace=False)] = True
-    return kept.reshape(cells.shape)

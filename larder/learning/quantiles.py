@@ -27,6 +27,7 @@ import numpy as np
 from larder.learning.censoring import Observed, blurred, wanted_units
 from larder.learning.features import Features, Matrix
 from larder.learning.frames import Bools, Floats, Ints
+from larder.learning.sampling import drawn
 from larder.learning.shrinkage import by_weeks
 
 LEVELS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -112,8 +113,8 @@ class QuantileModel:
         scatter_rounds: int = SCATTER_ROUNDS,
     ) -> QuantileModel:
         """Grow the trees anew from other days; the corrections stay. Arguments: `fit_quantiles`."""
-        drawn = _drawn(np.isfinite(observed.units), seed)
-        training = _Training(features, observed, drawn, seed)
+        used = drawn(np.isfinite(observed.units), MOST_CELLS, seed)
+        training = _Training(features, observed, used, seed)
         mean, scatter = training.grow(self.levels, most_rounds, scatter_rounds)
         return QuantileModel(self.levels, features.names, mean, scatter, self.corrections)
 
@@ -172,13 +173,13 @@ def fit_quantiles(
     known = np.isfinite(observed.units)
     if not known.any():
         raise ValueError("there is no day to learn demand from")
-    drawn = _drawn(known, seed)
+    some = drawn(known, MOST_CELLS, seed)
 
     def grow(used: Bools) -> tuple[str, tuple[str, ...]]:
         return _Training(features, observed, used, seed).grow(levels, most_rounds, scatter_rounds)
 
     split = int(known.shape[1] * (1 - CALIBRATED_SHARE))
-    before = drawn.copy()
+    before = some.copy()
     before[:, split:] = False
     corrections = [0.0] * len(levels)
     trees = grow(before) if before.any() else None
@@ -211,18 +212,8 @@ def fit_quantiles(
     def model(mean: str, scatter: tuple[str, ...]) -> QuantileModel:
         return QuantileModel(tuple(levels), features.names, mean, scatter, tuple(corrections))
 
-    of_all = grow(drawn)
+    of_all = grow(some)
     return QuantileFit(model(*of_all), model(*(trees or of_all)), split)
-
-
-def _drawn(known: Bools, seed: int) -> Bools:
-    """Draw the cells to learn from, where there are more than enough."""
-    cells = np.flatnonzero(known)
-    if len(cells) <= MOST_CELLS:
-        return known
-    drawn = np.zeros(known.size, dtype=np.bool_)
-    drawn[np.random.default_rng(seed).choice(cells, MOST_CELLS, replace=False)] = True
-    return drawn.reshape(known.shape)
 
 
 def whole_units(quantiles: Floats) -> Floats:

@@ -73,19 +73,32 @@ def replay(
     return Outcome(**results)
 
 
+@dataclass(frozen=True)
+class Saving:
+    """Hold what was saved in all, an interval around it, and what was saved by place (G,)."""
+
+    total: float
+    low: float
+    high: float
+    by_place: Floats
+
+
 def saving_interval(
-    saved: Floats, groups: Ints, share: float = 0.9, draws: int = 2000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Return the total saved, and an interval around it, by drawing groups anew with replacement.
+    saved: Floats, places: Ints, share: float = 0.9, draws: int = 2000, seed: int = 0
+) -> Saving:
+    """Return the total saved, and an interval around it, by drawing places anew with replacement.
 
     Whole places are drawn (cluster bootstrap; Cameron, Gelbach and Miller 2008, Review of Economics
     and Statistics 90), for the pairs of a place share their days.
 
     Args:
-        saved: (S,) of each pair. groups: (S,) codes 0 … G - 1. share: that the interval holds.
+        saved: (S,) of each pair; or (M, S), of M draws of what is not known, one of which each
+            resample takes. places: (S,) codes 0 … G - 1. share: that the interval holds.
     """
-    total = np.bincount(groups, saved)
+    total = np.stack([np.bincount(places, one) for one in np.atleast_2d(saved)])
     rng = np.random.default_rng(seed)
-    drawn = total[rng.integers(0, len(total), (draws, len(total)))].sum(axis=1)
+    chosen = rng.integers(0, total.shape[1], (draws, total.shape[1]))
+    drawn = total[rng.integers(0, len(total), draws)[:, None], chosen].sum(axis=1)
     low, high = np.quantile(drawn, [(1 - share) / 2, (1 + share) / 2])
-    return float(total.sum()), float(low), float(high)
+    by_place = total.mean(axis=0)
+    return Saving(float(by_place.sum()), float(low), float(high), by_place)

@@ -7,7 +7,6 @@ too, and never serves. Memory: about 0.6 GB and 40 s on two processors per 100,0
 trained on, of which there are at most 250,000; negligible in a run that does not train.
 """
 
-import hashlib
 import json
 from typing import Any
 
@@ -56,7 +55,7 @@ def simple_models(pairs: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
         "trained_at": moment,
         "data_until": np.full(2, newest),
         "parameters": parameters,
-        "artefact_hash": [hashlib.sha256(text.encode()).hexdigest() for text in parameters],
+        "artefact_hash": [training.artefact_hash(text) for text in parameters],
         "is_promoted": [True, True],
         "decision": [DECISION, DECISION],
         "data_snapshot": [""] * 2,

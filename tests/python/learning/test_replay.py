@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,12 @@ from larder.learning.orders import Costs
 from larder.learning.replay import Outcome, replay, saving_interval
 
 DAYS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.booleans()), max_size=10)
+
+
+def interval(saved: Floats, places: Ints, **other: Any) -> tuple[float, float, float]:
+    """Return the total and the ends of its interval."""
+    found = saving_interval(saved, places, **other)
+    return found.total, found.low, found.high
 
 
 def up_to(target: float) -> Callable[[int, Floats], Floats]:
@@ -120,16 +127,17 @@ def test_an_interval_holds_the_total_and_is_the_same_for_the_same_seed() -> None
     rng = np.random.default_rng(3)
     groups = np.arange(400) // 10
     saved = rng.normal(1, 2, 400) + rng.normal(0, 1, 40)[groups]
-    total, low, high = saving_interval(saved, groups, seed=4)
+    found = interval(saved, groups, seed=4)
+    total, low, high = found
     assert total == pytest.approx(saved.sum())
     assert low < total < high
-    assert (total, low, high) == saving_interval(saved, groups, seed=4)
-    _, wider_low, wider_high = saving_interval(saved, groups, share=0.99, seed=4)
+    assert found == interval(saved, groups, seed=4)
+    _, wider_low, wider_high = interval(saved, groups, share=0.99, seed=4)
     assert wider_low < low < high < wider_high
     # the pairs of a place share their days: one by one they would seem surer than they are
-    _, apart_low, apart_high = saving_interval(saved, np.arange(400), seed=4)
+    _, apart_low, apart_high = interval(saved, np.arange(400), seed=4)
     assert apart_high - apart_low < high - low
-    assert saving_interval(np.array([2.0, 3.0]), np.array([0, 0])) == (5, 5, 5)
+    assert interval(np.array([2.0, 3.0]), np.array([0, 0])) == (5, 5, 5)
 
 
 def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
@@ -137,6 +145,6 @@ def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
     held = 0
     for seed in range(200):
         saved = rng.normal(1, 2, 40)
-        _, low, high = saving_interval(saved, np.arange(40), draws=400, seed=seed)
+        _, low, high = interval(saved, np.arange(40), draws=400, seed=seed)
         held += low <= 40 <= high
     assert 0.82 <= held / 200 <= 0.96
