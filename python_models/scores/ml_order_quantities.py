@@ -132,6 +132,8 @@ def learned_plan(
     rows = history.positions(
         frames.texts(candidates, "location_id"), frames.texts(candidates, "item_id")
     )
+    if (rows < 0).any():
+        raise ValueError("int_orders__candidates has a pair that int_stock__score_pairs has not")
     ahead, life, stock = days_ahead(candidates), shelf_life(candidates), units_left(candidates)
     horizon = int((ahead + np.minimum(life, waste.MAX_HORIZON_DAYS)).max()) - 1
     units, expiring, _ = lots.units_held(history, held, horizon)
