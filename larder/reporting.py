@@ -125,7 +125,7 @@ def print_training(console: Console, trained: Sequence[tuple[str, str]]) -> None
     if not trained:
         console.print(
             "Nothing was trained: no place has four months of stock days yet, or the data are "
-            "those of the last training. The simple scores go on serving.",
+            "those of the last training. What served before goes on serving.",
             soft_wrap=True,
         )
 
