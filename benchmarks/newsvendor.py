@@ -22,9 +22,9 @@ import pandas as pd
 
 from larder.learning.censoring import Observed, blurred
 from larder.learning.demand import product_limit, weighted_quantile
-from larder.learning.evaluation import decision_cost, prescriptiveness
 from larder.learning.features import demand_features
 from larder.learning.frames import Floats
+from larder.learning.metrics import decision_cost, skill_score
 from larder.learning.orders import Costs
 from larder.learning.quantiles import expected_open, fit_quantiles, whole_units
 from larder.learning.series import read_series
@@ -141,7 +141,7 @@ def coefficients(quantity: Floats, units: Floats, split: int, costs: Costs) -> F
     for chosen, fixed, actual in zip(quantity, average, units[:, split:], strict=True):
         seen = np.isfinite(actual)
         found.append(
-            prescriptiveness(
+            skill_score(
                 decision_cost(chosen[seen], actual[seen], costs),
                 decision_cost(fixed, actual[seen], costs),
             )

@@ -27,8 +27,8 @@ from benchmarks.decisions import REPLAYED_DAYS, most_units, poisson_mass
 from benchmarks.homes import make_home, now, settings_of
 from benchmarks.planted import Network, Truth, lay_out, query_frames, read_truth
 from larder.build import build
-from larder.learning.evaluation import brier, brier_skill, expected_calibration_error
 from larder.learning.frames import Bools, Floats
+from larder.learning.metrics import brier, brier_skill, expected_calibration_error
 from larder.learning.outlook import Outlook, outlook
 from larder.learning.training import Learned, learn, outcomes
 from larder.learning.waste import fit_waste_rates

@@ -11,17 +11,11 @@ import numpy as np
 
 from larder.learning.demand import demand_distributions, product_limit, weighted_quantile
 from larder.learning.distribution import inverse
-from larder.learning.evaluation import (
-    BLOCK_DAYS,
-    BLOCKS,
-    LEVELS,
-    Result,
-    order_results,
-    waste_results,
-)
+from larder.learning.evaluation import BLOCK_DAYS, BLOCKS
 from larder.learning.features import Surroundings
 from larder.learning.forecasts import days_ahead
 from larder.learning.frames import Floats, Ints
+from larder.learning.metrics import LEVELS, Result, order_results, waste_results
 from larder.learning.orders import MODEL_NAME as SIMPLE_ORDERS
 from larder.learning.orders import Costs
 from larder.learning.outlook import outlook
@@ -62,7 +56,8 @@ def risk_results(
         SIMPLE_RISK: rates.probability[held.pair][known],
     }
     happened = (wasted[known] > 0).astype(np.float64)
-    return list(waste_results(probability[known], baselines, happened))
+    pair = np.broadcast_to(held.pair[:, None], known.shape)[known]
+    return list(waste_results(probability[known], baselines, happened, pair))
 
 
 def demand_results(
@@ -77,6 +72,7 @@ def demand_results(
     first = panel.width - TESTED_DAYS
     forecast = next(days_ahead(learned.demand, panel, surroundings, first - 1, panel.width - 2, 1))
     parts: list[dict[str, Floats]] = []
+    pairs: list[Ints] = []
     for number, day in enumerate(range(first, panel.width)):
         rows = np.flatnonzero(panel.observed[:, day] & ~panel.stocked_out[:, day])
         one = np.ones(len(rows), dtype=np.int64)
@@ -109,7 +105,8 @@ def demand_results(
             part[f"last_week_same_day_{metric}"] = windows.newest
         kept = np.isfinite(windows.newest) & (ratio > 0)
         parts.append({name: values[kept] for name, values in part.items()})
+        pairs.append(rows[kept])
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if not len(joined["actual"]):
         return []
-    return list(order_results(joined, (SIMPLE_ORDERS, "last_week_same_day")))
+    return list(order_results(joined, np.concatenate(pairs), (SIMPLE_ORDERS, "last_week_same_day")))

@@ -7,13 +7,13 @@ label that looks into a later day, takes part in learning. The embargo is the lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from larder.learning.demand import demand_distributions, product_limit, weighted_quantile
 from larder.learning.frames import Bools, Floats, Ints
+from larder.learning.metrics import LEVELS, Result, order_results, waste_results
 from larder.learning.orders import Costs
 from larder.learning.panel import Panel
 from larder.learning.waste import fit_waste_rates, held_outcomes, horizon_count
@@ -22,70 +22,6 @@ from larder.learning.waste import fit_waste_rates, held_outcomes, horizon_count
 DAYS_BETWEEN = 7
 BLOCKS = 4
 BLOCK_DAYS = 7
-BINS = 10
-LEVELS = {"pinball_p10": 0.1, "pinball_p50": 0.5, "pinball_p90": 0.9}
-_EDGE = 1e-6
-
-
-@dataclass(frozen=True)
-class Result:
-    """Hold one metric beside the same metric of a baseline, on the same observations."""
-
-    metric: str
-    value: float
-    baseline_name: str
-    baseline_value: float
-    observations: int
-
-
-def brier(probability: Floats, outcome: Floats) -> float:
-    """Compute the mean squared error of probabilities. Source: Brier (1950)."""
-    return float(np.mean((probability - outcome) ** 2))
-
-
-def brier_skill(probability: Floats, outcome: Floats, reference: Floats) -> float:
-    """Compute 1 - Brier / Brier of the reference; 0 where the reference is perfect."""
-    base = brier(reference, outcome)
-    return 1.0 - brier(probability, outcome) / base if base > 0 else 0.0
-
-
-def log_loss(probability: Floats, outcome: Floats) -> float:
-    """Compute the mean negative log likelihood in nats; probabilities are cut at 1e-6."""
-    sure = np.clip(probability, _EDGE, 1 - _EDGE)
-    return float(-np.mean(outcome * np.log(sure) + (1 - outcome) * np.log1p(-sure)))
-
-
-def expected_calibration_error(probability: Floats, outcome: Floats) -> float:
-    """Compute the mass-weighted |mean outcome - mean probability| over 10 bins of equal mass.
-
-    Equal probabilities share the bin of their middle rank, so row order does not matter. Source:
-    Naeini, Cooper and Hauskrecht (2015), with equal-mass bins.
-    """
-    _, code, counts = np.unique(probability, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - counts / 2
-    bins = np.minimum((BINS * middle / len(probability)).astype(np.int64), BINS - 1)[code]
-    gap = np.bincount(bins, outcome, BINS) - np.bincount(bins, probability, BINS)
-    return float(np.abs(gap).sum() / len(probability))
-
-
-def pinball(forecast: Floats, actual: Floats, level: float) -> float:
-    """Compute the mean quantile loss, in units. Source: Koenker and Bassett (1978)."""
-    gap = actual - forecast
-    return float(np.mean(np.maximum(level * gap, (level - 1) * gap)))
-
-
-def decision_cost(quantity: Floats, actual: Floats, costs: Costs) -> float:
-    """Compute the mean newsvendor cost in US dollars a pair and day of having that quantity."""
-    missed, left = np.maximum(actual - quantity, 0), np.maximum(quantity - actual, 0)
-    return float(np.mean(costs.underage * missed + costs.overage * left))
-
-
-def prescriptiveness(cost: float, sample_average_cost: float) -> float:
-    """Compute 1 - cost / cost of the sample-average decision; 0 where that one is free.
-
-    The perfect-foresight cost of the newsvendor is 0. Source: Bertsimas and Kallus (2020), eq. 12.
-    """
-    return 1.0 - cost / sample_average_cost if sample_average_cost > 0 else 0.0
 
 
 def evaluate_waste(panel: Panel, shelf_life_days: Ints) -> list[Result]:
@@ -95,6 +31,7 @@ def evaluate_waste(panel: Panel, shelf_life_days: Ints) -> list[Result]:
     unshrunk; the global rate without a day of its own). Empty with too little history.
     """
     collected: dict[str, list[Floats]] = {"model": [], "global": [], "raw": [], "outcome": []}
+    pairs: list[Ints] = []
     for start, train in _blocks(panel, shelf_life_days):
         rates = fit_waste_rates(train, shelf_life_days)
         later = panel.columns(start, panel.width)
@@ -108,36 +45,12 @@ def evaluate_waste(panel: Panel, shelf_life_days: Ints) -> list[Result]:
             collected["global"].append(overall)
             collected["raw"].append(np.where(np.isfinite(own), own, overall))
             collected["outcome"].append((wasted[row, day] > 0).astype(np.float64))
+            pairs.append(row)
     if not sum(len(part) for part in collected["outcome"]):
         return []
     joined = {name: np.concatenate(parts) for name, parts in collected.items()}
     baselines = {"global_rate": joined["global"], "pair_raw_rate": joined["raw"]}
-    return list(waste_results(joined["model"], baselines, joined["outcome"]))
-
-
-def waste_results(
-    probability: Floats, baselines: Mapping[str, Floats], outcome: Floats
-) -> Iterator[Result]:
-    """Yield each metric of N probabilities beside that of each baseline on the same outcomes.
-
-    `brier_skill` is measured against the first of the baselines.
-    """
-    reference = next(iter(baselines.values()))
-    for name, baseline in baselines.items():
-        pairs = {
-            "brier": (brier(probability, outcome), brier(baseline, outcome)),
-            "brier_skill": (
-                brier_skill(probability, outcome, reference),
-                brier_skill(baseline, outcome, reference),
-            ),
-            "log_loss": (log_loss(probability, outcome), log_loss(baseline, outcome)),
-            "ece": (
-                expected_calibration_error(probability, outcome),
-                expected_calibration_error(baseline, outcome),
-            ),
-        }
-        for metric, (value, baseline_value) in pairs.items():
-            yield Result(metric, value, name, baseline_value, len(outcome))
+    return list(waste_results(joined["model"], baselines, joined["outcome"], np.concatenate(pairs)))
 
 
 def evaluate_orders(panel: Panel, shelf_life_days: Ints, costs: Costs) -> list[Result]:
@@ -152,6 +65,7 @@ def evaluate_orders(panel: Panel, shelf_life_days: Ints, costs: Costs) -> list[R
     sample-average decision: the quantile of all the pair's days, whatever the weekday.
     """
     parts: list[Mapping[str, Floats]] = []
+    pairs: list[Ints] = []
     for start, train in _blocks(panel, shelf_life_days):
         every = np.maximum(train.width - 56, 0)
         all_days = train.columns(every, train.width)
@@ -162,11 +76,14 @@ def evaluate_orders(panel: Panel, shelf_life_days: Ints, costs: Costs) -> list[R
         )
         for day in range(start, min(start + BLOCK_DAYS, panel.width)):
             usable = panel.observed[:, day] & ~panel.stocked_out[:, day]
-            parts.append(_day_forecasts(panel, train, day, np.flatnonzero(usable), costs, pooled))
+            rows, found = _day_forecasts(panel, train, day, np.flatnonzero(usable), costs, pooled)
+            pairs.append(rows)
+            parts.append(found)
     if not sum(len(part["actual"]) for part in parts):
         return []
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return list(order_results(joined, ("plain_weekday_quantile", "last_week_same_day")))
+    baselines = ("plain_weekday_quantile", "last_week_same_day")
+    return list(order_results(joined, np.concatenate(pairs), baselines))
 
 
 def _day_forecasts(
@@ -176,7 +93,8 @@ def _day_forecasts(
     rows: Ints,
     costs: Costs,
     pooled: tuple[Floats, Floats],
-) -> Mapping[str, Floats]:
+) -> tuple[Ints, Mapping[str, Floats]]:
+    """Forecast a day of the pairs `rows` in every way; return the pairs that all ways know."""
     ahead = np.full(len(rows), day - train.width + 1, dtype=np.int64)
     one = np.ones(len(rows), dtype=np.int64)
     demand, windows = demand_distributions(train, rows, panel.item_codes[rows], ahead, one)
@@ -196,7 +114,7 @@ def _day_forecasts(
     }
     # paired: only where every alternative has something to go by
     kept: Bools = np.isfinite(windows.newest)
-    return {name: values[kept] for name, values in answer.items()}
+    return rows[kept], {name: values[kept] for name, values in answer.items()}
 
 
 def _alternative(
@@ -212,46 +130,6 @@ def _alternative(
         f"{name}_order": order if always else np.where(ratio > 0, order, 0.0),
         **{f"{name}_{metric}": quantile(level) for metric, level in LEVELS.items()},
     }
-
-
-def order_results(seen: Mapping[str, Floats], baselines: Sequence[str]) -> Iterator[Result]:
-    """Yield each metric of N orders and quantiles of demand beside that of each baseline.
-
-    Args:
-        seen: (N,) each: `actual` demand, `underage`, `overage`, `order_average` (the sample-average
-            decision), and of `model` and each baseline `…_order` and the quantiles `…_pinball_p10`,
-            `…_pinball_p50`, `…_pinball_p90`.
-    """
-    actual = seen["actual"]
-    costs = Costs(seen["underage"], seen["overage"])
-    # a pair whose price is unknown says nothing about money
-    priced = costs.underage + costs.overage > 0
-    paid = Costs(costs.underage[priced], costs.overage[priced])
-
-    def cost(order: str) -> float:
-        return decision_cost(seen[order][priced], actual[priced], paid) if priced.any() else 0.0
-
-    for name in baselines:
-        for metric, level in LEVELS.items():
-            own, other = (
-                pinball(seen[f"{one}_{metric}"], actual, level) for one in ("model", name)
-            )
-            yield Result(metric, own, name, other, len(actual))
-        covered = (float(np.mean(actual <= seen[f"{one}_pinball_p90"])) for one in ("model", name))
-        own, other = covered
-        yield Result("coverage_p90", own, name, other, len(actual))
-        if not priced.any():
-            continue
-        count, average = int(priced.sum()), cost("order_average")
-        own, other = cost("model_order"), cost(f"{name}_order")
-        yield Result("decision_cost", own, name, other, count)
-        yield Result(
-            "prescriptiveness",
-            prescriptiveness(own, average),
-            name,
-            prescriptiveness(other, average),
-            count,
-        )
 
 
 def _blocks(panel: Panel, shelf_life_days: Ints) -> Iterator[tuple[int, Panel]]:

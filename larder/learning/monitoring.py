@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from larder.learning.evaluation import brier
 from larder.learning.frames import Days, Floats, Ints
+from larder.learning.metrics import brier
 from larder.learning.panel import Panel
 from larder.learning.waste import held_outcomes
 

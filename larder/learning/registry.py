@@ -13,8 +13,8 @@ import pandas as pd
 
 from larder.learning import orders, training, waste
 from larder.learning.challenge import demand_results, known_before, risk_results
-from larder.learning.evaluation import Result
 from larder.learning.frames import Days, Ints, days, flags, texts
+from larder.learning.metrics import Result
 from larder.learning.orders import Costs
 from larder.learning.panel import Panel
 from larder.learning.surroundings import Known, name_codes, read_surroundings
@@ -179,7 +179,12 @@ def train(
 
 def written(results: Sequence[Result]) -> str:
     """Write results as JSON: each metric beside that of each baseline."""
-    return json.dumps([asdict(result) for result in results], sort_keys=True)
+    # JSON has no word for a number that is not known: it is left out
+    parts = [
+        {name: value for name, value in asdict(result).items() if value == value}
+        for result in results
+    ]
+    return json.dumps(parts, sort_keys=True, allow_nan=False)
 
 
 def read(text: str) -> list[Result]:

@@ -5,12 +5,14 @@ not seen; for the simple ones once a week. Evaluates the last 28 days only, so t
 grow with history. Memory about 0.3 GB per million stock days read, O(rows) time.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from larder.learning import evaluation, frames, orders, panel, registry, waste
+from larder.learning import evaluation, frames, metrics, orders, panel, registry, waste
 
 SCHEMA = {
     "model_name": frames.TEXT,
@@ -22,7 +24,13 @@ SCHEMA = {
     "baseline_value": frames.NUMBER,
     "observations": frames.COUNT,
     "as_of_date": frames.DATE,
+    "value_low": frames.NUMBER,
+    "value_high": frames.NUMBER,
+    "difference_low": frames.NUMBER,
+    "difference_high": frames.NUMBER,
 }
+# columns that are a result's own
+MEASURED = [field.name for field in dataclasses.fields(metrics.Result)]
 
 KEYS = ["model_name", "model_version", "as_of_date"]
 
@@ -48,14 +56,15 @@ def evaluate(
         "model_name": [name for name, _, _ in found],
         "model_version": [version for _, version, _ in found],
         "evaluated_at": frames.as_of_moment(now, len(found)),
-        "metric": [result.metric for _, _, result in found],
-        "value": [result.value for _, _, result in found],
-        "baseline_name": [result.baseline_name for _, _, result in found],
-        "baseline_value": [result.baseline_value for _, _, result in found],
-        "observations": [result.observations for _, _, result in found],
+        **measured([result for _, _, result in found]),
         "as_of_date": np.full(len(found), history.as_of.max()),
     }
     return frames.table(columns, SCHEMA)
+
+
+def measured(results: Sequence[metrics.Result]) -> dict[str, list[Any]]:
+    """Lay results out in columns."""
+    return {name: [getattr(result, name) for result in results] for name in MEASURED}
 
 
 def at_training(models: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
@@ -71,10 +80,7 @@ def at_training(models: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
         "model_name": [name for name, _, _, _ in found],
         "model_version": [version for _, version, _, _ in found],
         "evaluated_at": frames.as_of_moment(now, len(found)),
-        **{
-            column: [getattr(result, column) for _, _, _, result in found]
-            for column in ("metric", "value", "baseline_name", "baseline_value", "observations")
-        },
+        **measured([result for _, _, _, result in found]),
         "as_of_date": frames.days(until, "as_of_date"),
     }
     return frames.table(columns, SCHEMA)

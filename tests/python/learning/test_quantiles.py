@@ -9,9 +9,9 @@ import pytest
 from demand_series import make_series
 
 from larder.learning.censoring import Observed, blurred
-from larder.learning.evaluation import pinball
 from larder.learning.features import Features, demand_features
 from larder.learning.frames import Floats
+from larder.learning.metrics import pinball
 from larder.learning.quantiles import QuantileFit, fit_quantiles, whole_units
 
 FIRST, SPLIT = 56, 360

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from larder.learning.evaluation import Result
+from larder.learning.metrics import Result
 from larder.learning.registry import (
     BASELINES,
     DECIDING,

@@ -14,7 +14,6 @@ import pytest
 
 from larder.learning import training
 from larder.learning.censoring import Observed
-from larder.learning.evaluation import brier, pinball
 from larder.learning.features import Surroundings, demand_features
 from larder.learning.forecasts import (
     AHEAD,
@@ -25,6 +24,7 @@ from larder.learning.forecasts import (
 )
 from larder.learning.frames import Ints
 from larder.learning.lots import expiring_units
+from larder.learning.metrics import brier, pinball
 from larder.learning.outlook import Outlook, outlook
 from larder.learning.panel import Panel, read_panel, shelf_lives
 from larder.learning.quantiles import QuantileModel, fit_quantiles
