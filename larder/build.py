@@ -16,6 +16,7 @@ from larder.build_state import (
     fingerprint,
     forget_tested,
     holds_any,
+    is_drifting,
     mark_tested,
     project_files,
 )
@@ -63,7 +64,8 @@ def build(
     `only_audited` leaves out what no audit has looked at yet; else it is taken as accepted. `held`
     are the segments that the audits keep out now: what was built before and is held since is taken
     out again, which takes a full refresh; so does what `settings.refresh_file` asks for. `train`
-    trains the models now, whenever they were trained last.
+    trains the models now, whenever they were trained last; else an alarm of the last build makes
+    that due earlier.
 
     Raises:
         BuildError: a model or an error-severity test failed; names each.
@@ -78,7 +80,7 @@ def build(
             arguments,
             progress,
             LARDER_UNAUDITED="wait" if only_audited else "accept",
-            LARDER_TRAIN="now" if train else "",
+            LARDER_TRAIN="now" if train else "drift" if is_drifting(settings) else "",
         )
     except BuildError as error:
         raise BuildError(

@@ -95,6 +95,20 @@ def holds_any(settings: Settings, segments: Collection[str]) -> bool:
     return bool(found[0][0])
 
 
+def is_drifting(settings: Settings) -> bool:
+    """Tell whether the last build said that a model no longer fits what happens."""
+    if not settings.build_database.exists():
+        return False
+    with open_build(settings) as connection:
+        try:
+            found = connection.execute(
+                "select count(*) from marts.rpt_alerts where alert_kind = 'model_drift'"
+            ).fetchall()
+        except duckdb.CatalogException:  # killed before its last table
+            return False
+    return bool(found[0][0])
+
+
 def published_from(settings: Settings) -> dict[str, str]:
     """Return the generation that readers were given, with what it was made from; or nothing."""
     return _read(_published(settings))

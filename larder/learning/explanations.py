@@ -39,11 +39,11 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
 
 def grouped(names: Sequence[str], contributions: Floats) -> dict[str, Floats]:
     """Add contributions (N, F) of features up by what people call them (N,) each."""
-    of = np.array([_group(name) for name in names])
+    of = np.array([group_of(name) for name in names])
     return {group: contributions[:, of == group].sum(axis=1) for group in GROUPS}
 
 
-def _group(name: str) -> str:
+def group_of(name: str) -> str:
     if name == "trend_90_days":
         return "lately"
     if name == "days_ahead":

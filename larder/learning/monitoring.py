@@ -19,7 +19,7 @@ COVERAGE_FLOOR = 0.8
 
 @dataclass(frozen=True)
 class Signal:
-    """Hold one signal; value and threshold are NaN, and no alarm rings, with too little history."""
+    """Hold one signal; the value is NaN, and no alarm rings, with too little history."""
 
     signal: str
     value: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from larder.learning.outlook import NAMES, Outlook, outlook
 from larder.learning.panel import Panel
 from larder.learning.quantiles import QuantileModel, fit_quantiles
 from larder.learning.risk import Calibration, RiskModel, fit_risk
+from larder.learning.stability import Reference, reference
 from larder.learning.surroundings import Codes
 from larder.learning.waste import held_outcomes, horizon_count
 
@@ -29,13 +30,15 @@ class Learned:
     """Hold the model of demand and that of the risk, and what both must be told again.
 
     `horizon` days ahead they were trained for; `codes` are the names of places, items and their
-    kinds in the order of the codes that the trees know them by.
+    kinds in the order of the codes that the trees know them by. `reference` tells how the features
+    were spread over the days learned from.
     """
 
     demand: QuantileModel
     risk: RiskModel
     horizon: int
     codes: Codes
+    reference: Reference = field(default_factory=Reference)
 
     def to_parts(self) -> tuple[str, str]:
         """Write the risk and the demand as JSON texts, the same for the same models."""
@@ -44,6 +47,7 @@ class Learned:
             "demand": asdict(self.demand),
             "horizon": self.horizon,
             "codes": dict(self.codes),
+            "reference": asdict(self.reference),
         }
         return json.dumps(risk, sort_keys=True), json.dumps(demand, sort_keys=True)
 
@@ -64,14 +68,19 @@ class Learned:
                 ),
                 int(parts["horizon"]),
                 _frozen(parts["codes"]),
+                Reference(**_frozen(parts.get("reference", {}))),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("the text is none of a model of this version of Larder") from error
 
 
 def _frozen(parts: dict[str, Any]) -> dict[str, Any]:
-    """Make tuples of the lists that JSON has made of them."""
-    return {name: tuple(part) if isinstance(part, list) else part for name, part in parts.items()}
+    """Make tuples of the lists that JSON has made of them, lists in lists included."""
+
+    def frozen(part: Any) -> Any:
+        return tuple(frozen(one) for one in part) if isinstance(part, list) else part
+
+    return {name: frozen(part) for name, part in parts.items()}
 
 
 def artefact_hash(text: str) -> str:
@@ -142,11 +151,12 @@ def learn(
         day[order],
         seed,
     )
-    return Learned(fit.model, found, horizon, codes)
+    spread = reference(panel, surroundings, WARM_UP_DAYS, seed)
+    return Learned(fit.model, found, horizon, codes, spread)
 
 
 def refit(learned: Learned, panel: Panel, surroundings: Surroundings, seed: int = 0) -> Learned:
-    """Grow the trees of demand anew from all days of the panel, with all else as it was.
+    """Grow the trees of demand anew from all days of the panel, with the risk as it was.
 
     For a model that was tested on days it had not seen, and shall now learn from these, too.
     """
@@ -156,7 +166,8 @@ def refit(learned: Learned, panel: Panel, surroundings: Surroundings, seed: int 
         observed_demand(panel, WARM_UP_DAYS, last),
         seed=seed,
     )
-    return replace(learned, demand=demand)
+    spread = reference(panel, surroundings, WARM_UP_DAYS, seed)
+    return replace(learned, demand=demand, reference=spread)
 
 
 def outcomes(held: Outlook, panel: Panel, shelf_life_days: Ints) -> tuple[Floats, Bools]:

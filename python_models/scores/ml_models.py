@@ -2,7 +2,8 @@
 
 The two simple models have no trained state: their rates are counted anew at each scoring from the
 parameters alone, so `trained_at` says when the version first scored. The learned ones are trained
-when none was for `retrain_days`, or when asked to; a version that is not promoted is registered,
+when none was for `retrain_days`, for `retrain_days_on_drift` where an alarm of ml_monitoring rings,
+or when asked to; a version that is not promoted is registered,
 too, and never serves. Memory: about 0.6 GB and 40 s on two processors per 100,000 stock days
 trained on, of which there are at most 250,000; negligible in a run that does not train.
 """
@@ -89,13 +90,12 @@ def learned_models(
     return frames.table(registry.rows(candidate, frames.as_of_moment(now, 2)), SCHEMA)
 
 
-def is_asked_for(dbt: Any, pairs: pd.DataFrame, known: pd.DataFrame | None) -> bool:
-    """Say whether a training is due, or asked for, and there is a history to learn from."""
+def is_due(dbt: Any, pairs: pd.DataFrame, known: pd.DataFrame | None) -> bool:
+    """Say whether a training is due, and there is a history to learn from."""
     if np.max(frames.numbers(pairs, "history_days"), initial=0) <= LEAST_DAYS:
         return False
     newest = frames.days(pairs, "as_of_date").max()
-    now = str(dbt.config.meta_get("train_now")).lower() == "true"
-    return now or registry.is_due(known, newest, int(dbt.config.meta_get("retrain_days")))
+    return registry.is_due(known, newest, int(dbt.config.meta_get("retrain_days")))
 
 
 def inputs(dbt: Any, pairs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, surroundings.Known]:
@@ -124,7 +124,7 @@ def model(dbt: Any, session: Any) -> pd.DataFrame:
         query = f"select model_name, model_version, data_until from {dbt.this}"
         known = frames.to_pandas(session.sql(query))
     rows = simple_models(pairs, now)
-    if is_asked_for(dbt, pairs, known):
+    if is_due(dbt, pairs, known):
         registered = None
         if dbt.is_incremental:
             registered = frames.to_pandas(session.sql(f"select * from {dbt.this}"))

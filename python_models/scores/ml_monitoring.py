@@ -1,15 +1,27 @@
 """One row per model, as-of date and signal: whether earlier scores agree with what happened since.
 
-Appended once per model and as-of date; looks at the scores of the last 28 days only. Memory about
-0.6 GB per million stock days plus 0.3 GB per million scores read.
+Appended once per model and as-of date; looks at the scores of the last 28 days only, and at the
+features of these days for a learned model. Memory about 0.6 GB per million stock days plus 0.3 GB
+per million scores read.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from larder.learning import frames, monitoring, orders, panel, registry, waste
+from larder.learning import (
+    frames,
+    monitoring,
+    orders,
+    panel,
+    registry,
+    stability,
+    training,
+    waste,
+)
+from larder.learning.surroundings import Known, read_surroundings
 
 SCHEMA = {
     "model_name": frames.TEXT,
@@ -30,42 +42,60 @@ def monitor(
     pairs: pd.DataFrame,
     risks: pd.DataFrame,
     plans: pd.DataFrame,
+    known: Known,
     champion: registry.Champion | None = None,
 ) -> pd.DataFrame:
-    """Compare the risks and plans of the last weeks with the days since, by the model in charge."""
+    """Compare the risks and plans of the last weeks with the days since, by the model in charge.
+
+    And, of a learned model, what its forecasts go by with the days that it learned from.
+    """
     history = panel.read_panel(days, pairs)
     if history.size == 0:
         return frames.empty(SCHEMA)
-    names, versions = in_charge(champion)
-    risks = risks[risks["model_version"] == versions[0]]
-    plans = plans[plans["model_version"] == versions[1]]
-    signals = [
-        monitoring.rolling_brier(
-            history,
-            positions(history, risks),
-            frames.days(risks, "as_of_date"),
-            frames.numbers(risks, "horizon_days").astype(np.int64),
-            frames.numbers(risks, "waste_probability"),
-        ),
-        monitoring.rolling_coverage(
-            history,
-            positions(history, plans),
-            frames.days(plans, "order_date"),
-            frames.numbers(plans, "days_covered").astype(np.int64),
-            frames.numbers(plans, "demand_p90"),
-        ),
-    ]
+    (risk_name, order_name), (risk_version, order_version) = in_charge(champion)
+    risks = risks[risks["model_version"] == risk_version]
+    plans = plans[plans["model_version"] == order_version]
+    window = history.columns(max(history.width - monitoring.WINDOW_DAYS - 1, 0), history.width)
+    signals = {
+        (risk_name, risk_version): [
+            monitoring.rolling_brier(
+                window,
+                positions(window, risks),
+                frames.days(risks, "as_of_date"),
+                frames.numbers(risks, "horizon_days").astype(np.int64),
+                frames.numbers(risks, "waste_probability"),
+            )
+        ],
+        (order_name, order_version): [
+            monitoring.rolling_coverage(
+                window,
+                positions(window, plans),
+                frames.days(plans, "order_date"),
+                frames.numbers(plans, "days_covered").astype(np.int64),
+                frames.numbers(plans, "demand_p90"),
+            ),
+            *(inputs_of(champion.learned, history, known) if champion else ()),
+        ],
+    }
+    rows = [(*model, one) for model, several in signals.items() for one in several]
     columns = {
-        "model_name": names,
-        "model_version": versions,
-        "as_of_date": np.full(2, history.as_of.max()),
-        "signal": [signal.signal for signal in signals],
-        "value": [signal.value for signal in signals],
-        "threshold": [signal.threshold for signal in signals],
-        "is_alarm": [signal.is_alarm for signal in signals],
-        "observations": [signal.observations for signal in signals],
+        "model_name": [name for name, _, _ in rows],
+        "model_version": [version for _, version, _ in rows],
+        "as_of_date": np.full(len(rows), history.as_of.max()),
+        **{
+            name: [getattr(signal, name) for _, _, signal in rows]
+            for name in ("signal", "value", "threshold", "is_alarm", "observations")
+        },
     }
     return frames.table(columns, SCHEMA)
+
+
+def inputs_of(
+    learned: training.Learned, history: panel.Panel, known: Known
+) -> Iterator[monitoring.Signal]:
+    """Compare what the forecasts go by with the days that were learned from."""
+    around = read_surroundings(history, known, 1, learned.codes)
+    return stability.stability(learned.reference, history, around)
 
 
 def in_charge(champion: registry.Champion | None) -> tuple[list[str], list[str]]:
@@ -86,6 +116,16 @@ def recent(pairs: pd.DataFrame) -> str:
     return f"as_of_date >= date '{newest - np.timedelta64(monitoring.WINDOW_DAYS, 'D')}'"
 
 
+def around(dbt: Any, pairs: pd.DataFrame) -> Known:
+    """Read what is known around the pairs."""
+    return Known(
+        pairs,
+        frames.to_pandas(dbt.ref("dim_region_dates")),
+        frames.to_pandas(dbt.ref("int_catalog__promoted_times")),
+        frames.to_pandas(dbt.ref("int_orders__item_trends")),
+    )
+
+
 def model(dbt: Any, session: Any) -> pd.DataFrame:
     """Append the signals of an as-of date that has none yet."""
     dbt.config(
@@ -102,8 +142,9 @@ def model(dbt: Any, session: Any) -> pd.DataFrame:
     if frames.is_known(pairs, known, in_charge(champion)[1]):
         return frames.for_engine(frames.empty(SCHEMA), session)
     # both engines take a condition as SQL text, so that what is old stays where it is
-    days = dbt.ref("int_stock__score_days").filter(f"days_ago <= {monitoring.WINDOW_DAYS}")
+    condition = "days_ago >= 0" if champion else f"days_ago <= {monitoring.WINDOW_DAYS}"
+    days = frames.to_pandas(dbt.ref("int_stock__score_days").filter(condition))
     risks = frames.to_pandas(dbt.ref("ml_waste_probabilities").filter(recent(pairs)))
     plans = frames.to_pandas(dbt.ref("ml_order_quantities").filter(recent(pairs)))
-    signals = monitor(frames.to_pandas(days), pairs, risks, plans, champion)
+    signals = monitor(days, pairs, risks, plans, around(dbt, pairs), champion)
     return frames.for_engine(frames.without_known(signals, known, KEYS), session)

@@ -30,6 +30,11 @@ monitoring as (
     from {{ ref('ml_monitoring') }}
 ),
 
+models as (
+    select *
+    from {{ ref('ml_models') }}
+),
+
 -- what is past its last day is one lot, however many days it came from
 lots as (
     select
@@ -257,11 +262,29 @@ count_gap as (
     from count_gaps
 ),
 
+-- of the models that serve: what an earlier one was told of is nobody's trouble any more
 newest_signals as (
-    select *
+    select monitoring.*
     from monitoring
+    inner join models
+        on
+            monitoring.model_name = models.model_name
+            and monitoring.model_version = models.model_version
+    qualify rank() over (
+        order by monitoring.as_of_date desc, models.data_until desc, models.trained_at desc
+    ) = 1
+),
+
+-- one alert a model, of the signal that is furthest beyond its threshold
+drifts as (
+    select
+        *,
+        count(*) over (partition by model_name) - 1 as other_alarms
+    from newest_signals
+    where is_alarm
     qualify row_number() over (
-        partition by model_name, signal order by as_of_date desc, model_version desc
+        partition by model_name
+        order by abs(value - threshold) / threshold desc, signal
     ) = 1
 ),
 
@@ -275,17 +298,19 @@ model_drift as (
         'model_drift' as alert_kind,
         cast(null as varchar) as location_id,
         cast(null as varchar) as item_id,
-        newest_signals.value as quantity,
-        'Look at how ' || newest_signals.model_name
-        || ' scores before trusting its numbers' as action,
-        newest_signals.model_name || ': ' || newest_signals.signal || ' of the last weeks is '
-        || cast(cast(newest_signals.value as numeric(18, 3)) as varchar)
-        || ', the threshold is '
-        || cast(cast(newest_signals.threshold as numeric(18, 3)) as varchar) as reason,
+        drifts.value as quantity,
+        'Look for what has changed before trusting the numbers of ' || drifts.model_name
+        || '; ml_monitoring has every signal, and a coming run trains it anew' as action,
+        drifts.model_name || ': ' || drifts.signal || ' of the last weeks is '
+        || cast(cast(drifts.value as numeric(18, 3)) as varchar) || ', the threshold is '
+        || cast(cast(drifts.threshold as numeric(18, 3)) as varchar)
+        || case
+            when drifts.other_alarms = 0 then ''
+            else '; ' || cast(drifts.other_alarms as varchar) || ' more beyond theirs'
+        end as reason,
         as_of.as_of_at as deadline_at
-    from newest_signals
+    from drifts
     cross join as_of
-    where newest_signals.is_alarm
 ),
 
 all_alerts as (

@@ -67,3 +67,5 @@ def test_a_training_is_due_after_so_many_days_promoted_or_not() -> None:
     assert is_due(registered.head(1), TODAY, 28)
     assert not is_due(registered, TODAY, 28)
     assert is_due(registered, TODAY + 1, 28)
+    # somebody asks for one
+    assert is_due(registered, TODAY - 27, 0)

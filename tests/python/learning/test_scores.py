@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from conftest import around
 
 from larder.learning.evaluation import DAYS_BETWEEN
-from larder.learning.registry import Champion
+from larder.learning.registry import ORDER_MODEL, Champion
 
 MODELS = (
     "ml_models",
@@ -99,7 +100,7 @@ class Dbt:
     def __init__(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
         self.connection = connection
         self.this = name
-        self.config = Configuration(retrain_days="28", train_now="False")
+        self.config = Configuration(retrain_days="28")
         tables = connection.execute("select table_name from duckdb_tables()").fetchall()
         self.is_incremental = (name,) in tables
 
@@ -386,7 +387,7 @@ def test_monitoring_compares_scores_with_what_happened(
     )
     risks = risks_of(network, scores, None, days=early, pairs=pairs, held=held)
     plans = plans_of(network, scores, None, days=early, pairs=pairs, candidates=candidates)
-    monitor = scores("ml_monitoring").monitor
+    monitor = partial(scores("ml_monitoring").monitor, known=around(network))
     few = monitor(network.days, network.pairs, risks, plans)
     assert few["value"].isna().all()
     assert not few["is_alarm"].any()
@@ -397,3 +398,20 @@ def test_monitoring_compares_scores_with_what_happened(
     plans["demand_p90"] = 0.0
     risks["waste_probability"] = 1 - risks["waste_probability"]
     assert monitor(network.days, network.pairs, risks, plans)["is_alarm"].all()
+
+
+def test_monitoring_watches_what_a_learned_model_goes_by(
+    grown: Any, scores: Callable[[str], ModuleType], champion: Champion
+) -> None:
+    monitor = scores("ml_monitoring").monitor
+    risks, plans = risks_of(grown, scores, champion), plans_of(grown, scores, champion)
+    calm = monitor(grown.days, grown.pairs, risks, plans, around(grown), champion)
+    assert set(calm["model_version"]) == {champion.version}
+    watched = calm[calm["signal"].str.startswith("psi_")]
+    assert set(watched["model_name"]) == {ORDER_MODEL}
+    assert len(watched) == len(champion.learned.reference.names)
+    assert not watched["is_alarm"].any()
+    recent = grown.days["days_ago"] < 28
+    more = grown.days.assign(sold_units=grown.days["sold_units"].where(~recent, lambda u: 3 * u))
+    shifted = monitor(more, grown.pairs, risks, plans, around(grown), champion)
+    assert shifted["is_alarm"].any()
