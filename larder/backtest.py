@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -10,12 +11,20 @@ import numpy as np
 import pandas as pd
 
 from larder.errors import LarderError
-from larder.learning.backtest import FOLLOWING_DAYS, Backtest, Terms, backtest
+from larder.learning.backtest import (
+    FOLLOWING_DAYS,
+    Backtest,
+    ReplayedDays,
+    Terms,
+    backtest,
+    replayed_days,
+)
+from larder.learning.features import Surroundings
 from larder.learning.frames import Ints, days, numbers, texts, to_pandas
 from larder.learning.orders import unit_costs
 from larder.learning.panel import Panel, read_panel
 from larder.learning.surroundings import Known, name_codes, read_surroundings
-from larder.learning.training import LEAST_DAYS, enough_history, learn
+from larder.learning.training import LEAST_DAYS, Learned, enough_history, learn
 from larder.learning.waste import horizon_count
 from larder.progress import Progress
 from larder.settings import Settings
@@ -36,6 +45,7 @@ QUERIES: Final = {
             location_id,
             item_id,
             location_name,
+            item_name,
             restock_weekdays,
             capacity_units,
             pack_size,
@@ -60,17 +70,38 @@ class TooLittleHistoryError(LarderError):
 
 
 @dataclass(frozen=True)
-class Proof:
-    """Hold a backtest, the days it is of, and the names of the places in the order of its codes."""
+class Past:
+    """Hold the last days of a build's history, and a model that has learned from those before.
 
-    result: Backtest
-    first_date: date
-    last_date: date
-    pairs: int
+    `first` is the first of them, a column of the panel; `places` are the names of the places in
+    the order of its codes, `items` those of the items.
+    """
+
+    panel: Panel
+    surroundings: Surroundings
+    learned: Learned
+    terms: Terms
+    first: int
     places: tuple[str, ...]
+    items: tuple[str, ...]
+
+    def date_of(self, column: int) -> date:
+        """Return the day of a column of the panel."""
+        ago = np.timedelta64(self.panel.width - 1 - column, "D")
+        day: date = (self.panel.as_of.max() - ago).item()
+        return day
 
 
-def prove(settings: Settings, replayed_days: int, progress: Progress) -> Proof:
+@dataclass(frozen=True)
+class Proof:
+    """Hold a backtest and the past that it is of."""
+
+    past: Past
+    replayed: ReplayedDays
+    result: Backtest
+
+
+def prove(settings: Settings, days: int, progress: Progress) -> Proof:
     """Learn from all but the last days of the build's history, and replay these under the plan.
 
     Raises:
@@ -79,6 +110,22 @@ def prove(settings: Settings, replayed_days: int, progress: Progress) -> Proof:
     """
     with open_build(settings) as connection:
         frames = {name: to_pandas(connection.sql(sql)) for name, sql in QUERIES.items()}
+    progress("the history is read", 1, 3)
+    past = read_past(frames, days)
+    progress("a model has learned from the days before", 2, 3)
+    replayed = replayed_days(past.learned, past.panel, past.surroundings, past.terms, past.first)
+    return Proof(past, replayed, backtest(replayed))
+
+
+def read_past(frames: Mapping[str, pd.DataFrame], days: int) -> Past:
+    """Lay out the history, and learn from all but its last days.
+
+    Args:
+        frames: what `QUERIES` return, by their names.
+
+    Raises:
+        TooLittleHistoryError: there are fewer days than that takes.
+    """
     terms = frames["terms"].dropna(subset=["price_usd", "unit_cost_usd"])
     priced = pd.MultiIndex.from_frame(terms[["location_id", "item_id"]])
     pairs = frames["pairs"]
@@ -86,14 +133,13 @@ def prove(settings: Settings, replayed_days: int, progress: Progress) -> Proof:
     stock_days = frames["days"]
     stock_days = stock_days[stock_days["pair_number"].isin(pairs["pair_number"])]
     panel = read_panel(stock_days, pairs)
-    first = panel.width - replayed_days
+    first = panel.width - days
     if first <= LEAST_DAYS or not enough_history(panel.until(first - 1)):
         raise TooLittleHistoryError(
-            f"A backtest of {replayed_days} days needs {LEAST_DAYS} days before them to learn "
+            f"A backtest of {days} days needs {LEAST_DAYS} days before them to learn "
             f"from, and 2,000 days of items with stock among these; there are "
             f"{max(first, 0)} days. Choose fewer with --days, or come back later."
         )
-    progress("the history is read", 1, 3)
     terms = terms.set_index(["location_id", "item_id"]).loc[
         list(zip(panel.location_ids, panel.item_ids, strict=True))
     ]
@@ -102,17 +148,18 @@ def prove(settings: Settings, replayed_days: int, progress: Progress) -> Proof:
     codes, horizon = name_codes(known), horizon_count(agreed.shelf_life_days)
     reach = int((agreed.lead_days + agreed.shelf_life_days).max())
     around = read_surroundings(panel, known, max(horizon, reach), codes)
-    learned = learn(panel.until(first - 1), around, agreed.shelf_life_days, horizon, codes)
-    progress("a model has learned from the days before", 2, 3)
-    result = backtest(learned, panel, around, agreed, first)
-    names = pd.Series(terms["location_name"].to_numpy(), index=panel.location_codes)
-    newest = panel.as_of.max()
-    return Proof(
-        result,
-        (newest - np.timedelta64(replayed_days - 1, "D")).item(),
-        newest.item(),
-        panel.size,
-        tuple(names.groupby(level=0).first()),
+
+    def names(column: str, of: Ints) -> tuple[str, ...]:
+        return tuple(pd.Series(terms[column].to_numpy(), index=of).groupby(level=0).first())
+
+    return Past(
+        panel=panel,
+        surroundings=around,
+        learned=learn(panel.until(first - 1), around, agreed.shelf_life_days, horizon, codes),
+        terms=agreed,
+        first=first,
+        places=names("location_name", panel.location_codes),
+        items=names("item_name", panel.item_codes),
     )
 
 

@@ -132,11 +132,12 @@ def print_training(console: Console, trained: Sequence[tuple[str, str]]) -> None
 
 def print_proof(console: Console, proof: Proof) -> None:
     """Print what the plan would have changed, and how sure that is."""
-    result = proof.result
+    past, result = proof.past, proof.result
     saving = result.saving
+    first, last = past.date_of(past.first), past.date_of(past.panel.width - 1)
     console.print(
-        f"The {result.days} days from {proof.first_date:%d %b %Y} to {proof.last_date:%d %b %Y}, "
-        f"{proof.pairs:,} items at {len(proof.places):,} places, "
+        f"The {result.days} days from {first:%d %b %Y} to {last:%d %b %Y}, "
+        f"{past.panel.size:,} items at {len(past.places):,} places, "
         "replayed twice on the same demand:",
         highlight=False,
         soft_wrap=True,
@@ -147,12 +148,12 @@ def print_proof(console: Console, proof: Proof) -> None:
         table.add_column(column, justify="right")
     sides = (result.done, result.plan)
     rows = {
-        "units delivered": [f"{side.delivered:,.0f}" for side in sides],
-        "units sold": [f"{side.sold:,.0f}" for side in sides],
-        "units missed at empty shelves": [f"{side.missed:,.0f}" for side in sides],
+        "units delivered": [f"{side.ordered.sum():,.0f}" for side in sides],
+        "units sold": [f"{side.sold.sum():,.0f}" for side in sides],
+        "units missed at empty shelves": [f"{side.missed.sum():,.0f}" for side in sides],
         "share of demand that was served": [f"{side.fill_rate:.1%}" for side in sides],
-        "units wasted": [f"{side.wasted:,.0f}" for side in sides],
-        "waste and lost margin (USD)": [f"{side.cost:,.2f}" for side in sides],
+        "units wasted": [f"{side.wasted.sum():,.0f}" for side in sides],
+        "waste and lost margin (USD)": [f"{result.cost(side):,.2f}" for side in sides],
     }
     for name, values in rows.items():
         table.add_row(name, *values)
@@ -167,8 +168,8 @@ def print_proof(console: Console, proof: Proof) -> None:
     worst = int(saving.by_place.argmin())
     best = int(saving.by_place.argmax())
     console.print(
-        f"Most at {proof.places[best]} ({saving.by_place[best]:,.2f}), least at "
-        f"{proof.places[worst]} ({saving.by_place[worst]:,.2f}). The plan knew of each day "
+        f"Most at {past.places[best]} ({saving.by_place[best]:,.2f}), least at "
+        f"{past.places[worst]} ({saving.by_place[worst]:,.2f}). The plan knew of each day "
         "only what was known when it was ordered; where stock ran out, demand is estimated.",
         highlight=False,
         soft_wrap=True,

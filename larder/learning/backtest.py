@@ -8,7 +8,7 @@ times, and the interval holds both what these draws and what the choice of place
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -20,7 +20,14 @@ from larder.learning.frames import Bools, Floats, Ints
 from larder.learning.lots import expiring_units
 from larder.learning.orders import Costs, plan_orders
 from larder.learning.panel import Panel
-from larder.learning.replay import Outcome, Saving, replay, saving_interval
+from larder.learning.replay import (
+    Outcome,
+    Policy,
+    Saving,
+    mean_outcome,
+    replay,
+    saving_interval,
+)
 from larder.learning.scoring import left_to_orders
 from larder.learning.training import Learned
 from larder.learning.waste import MAX_HORIZON_DAYS
@@ -49,89 +56,120 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Side:
-    """Hold what one way of ordering comes to, in units and US dollars over all replayed days."""
+class ReplayedDays:
+    """Hold what K replayed days of S pairs start from, and what was forecast for them.
 
-    delivered: float
-    sold: float
-    missed: float
-    wasted: float
-    cost: float
+    `first` is their first column of the panel; `lots` (S, A) are held before it, good for 1, 2, …
+    A more days; `came` (S, K) are the units that were really delivered; `expected` (S, K) and
+    `quantiles` (S, K, H, Q) were forecast for each day, and for the H days from it on, at the close
+    before it.
+    """
 
-    @property
-    def fill_rate(self) -> float:
-        """The share of what was wanted that was sold."""
-        return self.sold / (self.sold + self.missed) if self.sold + self.missed else 1.0
+    panel: Panel
+    terms: Terms
+    first: int
+    lots: Floats
+    came: Floats
+    levels: tuple[float, ...]
+    expected: Floats
+    quantiles: Floats
+
+    def draw_demand(self, seed: int) -> Floats:
+        """Draw the demand of each day (S, K): what was sold, more where it ran out."""
+        seen = observed_demand(self.panel, self.first, self.panel.width - 1)
+        known = np.isfinite(seen.units)
+        units = np.zeros(known.shape)
+        units[known] = wanted_units(
+            seen.units[known],
+            seen.available[known],
+            seen.censored[known],
+            self.expected[known],
+            seed,
+        )
+        return units
+
+    def as_it_was(self, wanted: Floats) -> Outcome:
+        """Replay the deliveries that really came on some demand (S, K)."""
+        return self._replay(wanted, lambda day, _: self.came[:, day])
+
+    def with_plan(self, wanted: Floats, costs: Costs | None = None) -> Outcome:
+        """Replay the plan on some demand (S, K), made for other costs if there are some."""
+        terms = replace(self.terms, costs=costs or self.terms.costs)
+        places = self.panel.location_codes
+        return self._replay(wanted, PlannedDeliveries(self.levels, self.quantiles, places, terms))
+
+    def _replay(self, wanted: Floats, policy: Policy) -> Outcome:
+        always = np.ones(wanted.shape, dtype=np.bool_)
+        return replay(wanted, self.lots, self.terms.shelf_life_days, always, policy)
 
 
-@dataclass(frozen=True)
-class Backtest:
-    """Hold both sides, and what the plan saves in US dollars, with an interval of 90 %."""
-
-    days: int
-    done: Side
-    plan: Side
-    saving: Saving
-
-
-def backtest(
+def replayed_days(
     learned: Learned, panel: Panel, surroundings: Surroundings, terms: Terms, first: int
-) -> Backtest:
-    """Replay the columns `first` to the last of the panel under the plan and as it was.
+) -> ReplayedDays:
+    """Prepare to replay the columns `first` to the last of the panel.
 
     The model must have learned from earlier columns only; the surroundings must be known for the
     days after the panel that its forecasts reach.
     """
     known = panel.columns(first, panel.width)
     start = expiring_units(panel, terms.shelf_life_days, int(terms.shelf_life_days.max()))
-    lots = np.diff(start[:, first - 1], axis=1, prepend=0.0)
     horizon = int((terms.lead_days + _life(terms)).max()) - 1
     forecasts = list(
         days_ahead(learned.demand, panel, surroundings, first - 1, panel.width - 2, horizon)
     )
-    quantiles = np.stack([one.quantiles for one in forecasts], axis=2)
-    came = np.where(known.observed, known.restocked, 0.0)
-    always = np.ones(came.shape, dtype=np.bool_)
-    sides: list[tuple[Outcome, Outcome]] = []
-    for draw in range(DRAWS):
-        wanted = drawn_demand(panel, forecasts[0].expected, first, SEED + draw)
-        plan = PlannedDeliveries(learned.demand.levels, quantiles, panel.location_codes, terms)
-        sides.append(
-            (
-                replay(wanted, lots, terms.shelf_life_days, always, lambda day, _: came[:, day]),
-                replay(wanted, lots, terms.shelf_life_days, always, plan),
-            )
-        )
-    days = came.shape[1]
-    saved = np.stack(
-        [days * (done.cost(terms.costs) - plan.cost(terms.costs)) for done, plan in sides]
-    )
-    saving = saving_interval(saved, panel.location_codes, SHARE, seed=SEED)
-    return Backtest(
-        days=days,
-        done=_side([done for done, _ in sides], terms.costs),
-        plan=_side([plan for _, plan in sides], terms.costs),
-        saving=saving,
+    return ReplayedDays(
+        panel=panel,
+        terms=terms,
+        first=first,
+        lots=np.diff(start[:, first - 1], axis=1, prepend=0.0),
+        came=np.where(known.observed, known.restocked, 0.0),
+        levels=learned.demand.levels,
+        expected=forecasts[0].expected,
+        quantiles=np.stack([one.quantiles for one in forecasts], axis=2),
     )
 
 
-def drawn_demand(panel: Panel, expected: Floats, first: int, seed: int) -> Floats:
-    """Draw the demand of the columns from `first` on (S, K): what was sold, more where it ran out.
+@dataclass(frozen=True)
+class Backtest:
+    """Hold what happened on both sides, and what the plan saves in US dollars, to 90 %.
+
+    Units of the outcomes (S, K) are the mean of all draws of demand.
+    """
+
+    costs: Costs
+    done: Outcome
+    plan: Outcome
+    saving: Saving
+
+    @property
+    def days(self) -> int:
+        """The number of replayed days."""
+        return int(self.done.sold.shape[1])
+
+    def cost(self, outcome: Outcome) -> float:
+        """Return waste and lost margin of all pairs and days in US dollars."""
+        return float(outcome.cost(self.costs).sum()) * self.days
+
+
+def backtest(replayed: ReplayedDays, wanted: Floats | None = None) -> Backtest:
+    """Replay the days as they were and under the plan.
 
     Args:
-        expected: (S, K) units that were forecast. seed: of the draws.
+        wanted: (S, K) units of demand, where it is known; else it is drawn several times.
     """
-    seen = observed_demand(panel, first, panel.width - 1)
-    known = np.isfinite(seen.units)
-    units = np.zeros(known.shape)
-    units[known] = wanted_units(
-        seen.units[known],
-        seen.available[known],
-        seen.censored[known],
-        expected[known],
-        seed,
+    demand = (
+        [replayed.draw_demand(SEED + draw) for draw in range(DRAWS)] if wanted is None else [wanted]
     )
-    return units
+    costs = replayed.terms.costs
+    done, plan = (
+        [side(one) for one in demand] for side in (replayed.as_it_was, replayed.with_plan)
+    )
+    days = replayed.came.shape[1]
+    saved = days * np.stack(
+        [was.cost(costs) - new.cost(costs) for was, new in zip(done, plan, strict=True)]
+    )
+    saving = saving_interval(saved, replayed.panel.location_codes, SHARE, seed=SEED)
+    return Backtest(costs, mean_outcome(done), mean_outcome(plan), saving)
 
 
 @dataclass
@@ -203,13 +241,3 @@ class PlannedDeliveries:
 
 def _life(terms: Terms) -> Ints:
     return np.minimum(terms.shelf_life_days, MAX_HORIZON_DAYS)
-
-
-def _side(outcomes: list[Outcome], costs: Costs) -> Side:
-    """Average the draws of one way of ordering."""
-
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(one, name).sum() for one in outcomes]))
-
-    cost = float(np.mean([one.cost(costs).sum() * one.sold.shape[1] for one in outcomes]))
-    return Side(mean("ordered"), mean("sold"), mean("missed"), mean("wasted"), cost)

@@ -6,7 +6,7 @@ order of a day is delivered before its opening, and decided with the stock that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,12 @@ class Outcome:
         """The share of what was brought that was wasted."""
         brought = float(self.sold.sum() + self.wasted.sum())
         return float(self.wasted.sum()) / brought if brought else 0.0
+
+
+def mean_outcome(outcomes: Sequence[Outcome]) -> Outcome:
+    """Average the units of several outcomes of the same pairs and days."""
+    names = ("ordered", "sold", "missed", "wasted")
+    return Outcome(*(np.mean([getattr(one, name) for one in outcomes], axis=0) for name in names))
 
 
 def replay(
