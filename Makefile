@@ -14,7 +14,7 @@ export GX_ANALYTICS_ENABLED := false
 unexport PYTHONDONTWRITEBYTECODE
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help install run test lint types unit bench docs lock clean
+.PHONY: help install run test lint types unit bench docs report lock clean
 
 help: ## Explain every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,9 @@ bench: $(INSTALLED) ## Measure speed and memory beside named peers
 
 docs: $(INSTALLED) ## Write the dbt docs site as one file
 	@$(BIN)/larder docs
+
+report: $(INSTALLED) ## Write a page that shows how good the scores are
+	@$(BIN)/larder report
 
 lock: $(INSTALLED) ## Compile requirements.lock from requirements.in
 	$(BIN)/uv pip compile --universal --python-version 3.11 --override overrides.txt \

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -99,6 +99,39 @@ class Proof:
     past: Past
     replayed: ReplayedDays
     result: Backtest
+
+    def figures(self) -> list[tuple[str, str, str]]:
+        """Return what is compared, as it was and with the plan, in words."""
+        sides = self.result.done, self.result.plan
+
+        def both(name: str, values: Iterable[float], shown_as: str) -> tuple[str, str, str]:
+            was, new = (format(value, shown_as) for value in values)
+            return name, was, new
+
+        def units(name: str, part: str) -> tuple[str, str, str]:
+            return both(name, (getattr(side, part).sum() for side in sides), ",.0f")
+
+        return [
+            units("units delivered", "ordered"),
+            units("units sold", "sold"),
+            units("units missed at empty shelves", "missed"),
+            both("share of demand that was served", (side.fill_rate for side in sides), ".1%"),
+            units("units wasted", "wasted"),
+            both("waste and lost margin (USD)", map(self.result.cost, sides), ",.2f"),
+        ]
+
+    def sentences(self) -> list[str]:
+        """Say what was saved, how sure that is, and where it was most and least."""
+        saving, places = self.result.saving, self.past.places
+        kind = "saved" if saving.total >= 0 else "cost, in addition,"
+        best, worst = int(saving.by_place.argmax()), int(saving.by_place.argmin())
+        return [
+            f"The plan would have {kind} {abs(saving.total):,.2f} USD; with 90 % certainty between "
+            f"{saving.low:,.2f} and {saving.high:,.2f}.",
+            f"Most at {places[best]} ({saving.by_place[best]:,.2f}), least at {places[worst]} "
+            f"({saving.by_place[worst]:,.2f}). The plan knew of each day only what was known when "
+            "it was ordered; where stock ran out, demand is estimated.",
+        ]
 
 
 def prove(settings: Settings, days: int, progress: Progress) -> Proof:

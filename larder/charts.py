@@ -10,8 +10,8 @@ import vl_convert
 
 INK: Final = "#1f2933"
 FAINT: Final = "#9aa5b1"
-COLOURS: Final = ("#0b6e4f", "#c8553d", "#7b8794", "#3d5a80")
-WIDTH: Final = 420
+OWN, OTHER, WASTE, MISSED = "#0b6e4f", "#7b8794", "#c8553d", "#3d5a80"
+WIDTH: Final = 390
 HEIGHT: Final = 260
 _CONFIG: Final[dict[str, Any]] = {
     "background": "transparent",
@@ -28,7 +28,7 @@ _CONFIG: Final[dict[str, Any]] = {
         "titleFontSize": 12,
     },
     "legend": {"title": None, "orient": "top", "labelFontSize": 12, "labelColor": INK},
-    "range": {"category": list(COLOURS)},
+    "range": {"category": [OWN, OTHER]},
 }
 
 
@@ -36,7 +36,7 @@ def reliability(cells: pd.DataFrame) -> str:
     """Draw what was said against how often it happened, in bins, with intervals.
 
     Args:
-        cells: `score`, `said`, `happened`, `low`, `high` (probabilities), a row a bin.
+        cells: `score` (the own first), `said`, `happened`, `low`, `high`, a row a bin.
     """
     said = alt.X("said:Q", title="risk that was said", axis=alt.Axis(format="%"))
     happened = alt.Y("happened:Q", title="share that was wasted", axis=alt.Axis(format="%"))
@@ -69,15 +69,17 @@ def order_levels(levels: pd.DataFrame, marks: pd.DataFrame) -> str:
                 scale=alt.Scale(nice=False),
             ),
             alt.Y("cost:Q", title="USD a day and item of a place", stack=True),
-            color=_colour("part"),
+            color=alt.Color(
+                "part:N", sort=None, title=None, scale=alt.Scale(range=[WASTE, MISSED])
+            ),
         )
     )
     rules = alt.Chart(marks).encode(alt.Y("cost:Q"))
-    names = rules.mark_text(align="left", dx=4, dy=-6, color=INK, fontSize=12)
+    names = rules.mark_text(align="right", dx=-4, dy=-6, color=INK, fontSize=12)
     return _svg(
         area
         + rules.mark_rule(color=INK, strokeDash=[4, 4])
-        + names.encode(text="name:N", x=alt.value(0))
+        + names.encode(text="name:N", x=alt.value(WIDTH))
     )
 
 
@@ -85,7 +87,7 @@ def by_week(cells: pd.DataFrame, measure: str, title: str, shown_as: str, whole:
     """Draw one measure week by week, a line for each `series`; dashed where it is a yardstick.
 
     Args:
-        cells: `week` (its first day), `series`, `is_yardstick`, and the measure.
+        cells: `week` (its first day), `series` (the own first), `is_yardstick`, and the measure.
         shown_as: a d3 number format. whole: whether the axis starts at 0.
     """
     return _svg(

@@ -87,6 +87,11 @@ def _require_duckdb(settings: Settings) -> None:
         )
 
 
+def _require_days(days: int) -> None:
+    if days < 1:
+        raise UsageError("--days must be at least 1.")
+
+
 @larder.command()
 @click.option("--days", default=200, show_default=True, help="Days of history.")
 @click.option("--locations", default=35, show_default=True, help="Places that sell.")
@@ -217,11 +222,25 @@ def backtest_command(settings: Settings, days: int) -> int:
     from larder.backtest import prove
 
     _require_duckdb(settings)
-    if days < 1:
-        raise UsageError("--days must be at least 1.")
+    _require_days(days)
     with _locked(settings, "larder backtest"), Reporter(messages) as reporter:
         proof = prove(settings, days, reporter.start("backtest"))
     print_proof(output, proof)
+    return DONE
+
+
+@larder.command("report")
+@click.option("--days", default=60, show_default=True, help="Judge by so many days, the newest.")
+@click.pass_obj
+def report_command(settings: Settings, days: int) -> int:
+    """Write a page that shows how good the scores are on your own past."""
+    from larder.report import write_report
+
+    _require_duckdb(settings)
+    _require_days(days)
+    with _locked(settings, "larder report"), Reporter(messages) as reporter:
+        page = write_report(settings, days, reporter.start("report"))
+    output.print(f"The report is in {page}", highlight=False, soft_wrap=True)
     return DONE
 
 

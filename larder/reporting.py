@@ -132,11 +132,10 @@ def print_training(console: Console, trained: Sequence[tuple[str, str]]) -> None
 
 def print_proof(console: Console, proof: Proof) -> None:
     """Print what the plan would have changed, and how sure that is."""
-    past, result = proof.past, proof.result
-    saving = result.saving
+    past = proof.past
     first, last = past.date_of(past.first), past.date_of(past.panel.width - 1)
     console.print(
-        f"The {result.days} days from {first:%d %b %Y} to {last:%d %b %Y}, "
+        f"The {proof.result.days} days from {first:%d %b %Y} to {last:%d %b %Y}, "
         f"{past.panel.size:,} items at {len(past.places):,} places, "
         "replayed twice on the same demand:",
         highlight=False,
@@ -146,34 +145,11 @@ def print_proof(console: Console, proof: Proof) -> None:
     table.add_column("")
     for column in ("as it was", "with the plan"):
         table.add_column(column, justify="right")
-    sides = (result.done, result.plan)
-    rows = {
-        "units delivered": [f"{side.ordered.sum():,.0f}" for side in sides],
-        "units sold": [f"{side.sold.sum():,.0f}" for side in sides],
-        "units missed at empty shelves": [f"{side.missed.sum():,.0f}" for side in sides],
-        "share of demand that was served": [f"{side.fill_rate:.1%}" for side in sides],
-        "units wasted": [f"{side.wasted.sum():,.0f}" for side in sides],
-        "waste and lost margin (USD)": [f"{result.cost(side):,.2f}" for side in sides],
-    }
-    for name, values in rows.items():
-        table.add_row(name, *values)
+    for figures in proof.figures():
+        table.add_row(*figures)
     console.print(table)
-    kind = "saved" if saving.total >= 0 else "cost, in addition,"
-    console.print(
-        f"The plan would have {kind} {abs(saving.total):,.2f} USD; with 90 % certainty between "
-        f"{saving.low:,.2f} and {saving.high:,.2f}.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    worst = int(saving.by_place.argmin())
-    best = int(saving.by_place.argmax())
-    console.print(
-        f"Most at {past.places[best]} ({saving.by_place[best]:,.2f}), least at "
-        f"{past.places[worst]} ({saving.by_place[worst]:,.2f}). The plan knew of each day "
-        "only what was known when it was ordered; where stock ran out, demand is estimated.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    for sentence in proof.sentences():
+        console.print(sentence, highlight=False, soft_wrap=True)
 
 
 def print_build(console: Console, result: BuildResult) -> None:

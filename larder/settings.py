@@ -105,6 +105,11 @@ class Settings(BaseSettings):
         return self.home / "docs" / "index.html"
 
     @property
+    def report_page(self) -> Path:
+        """The page that says how good the scores are."""
+        return self.home / "report" / "index.html"
+
+    @property
     def logs_folder(self) -> Path:
         """The folder of our own logs."""
         return self.home / "logs"

@@ -7,6 +7,9 @@ block, that speaks for it and against the new one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
 from larder.learning.demand import demand_distributions, product_limit, weighted_quantile
@@ -33,31 +36,62 @@ def known_before(panel: Panel, shelf_life_days: Ints) -> int:
     return panel.width - TESTED_DAYS - 1 - horizon_count(shelf_life_days)
 
 
-def risk_results(
-    learned: Learned, panel: Panel, surroundings: Surroundings, shelf_life_days: Ints
-) -> list[Result]:
-    """Score the risks of the last four weeks that have had time to come true.
+@dataclass(frozen=True)
+class RipeRisks:
+    """Hold N risks whose time is over, and whether waste came of them.
 
-    Baselines: the shrunk rate of the simple model, and the rate of all pairs, both by what was
-    known before the embargo.
+    `probability` (N,) was said, by each of the `baselines` (N,) as well; `happened` (N,) is 0 or 1;
+    `pair` (N,) and `column` (N,) of the panel tell of what, and at which close.
+    """
+
+    probability: Floats
+    baselines: Mapping[str, Floats]
+    happened: Floats
+    pair: Ints
+    column: Ints
+
+
+def ripe_risks(
+    learned: Learned,
+    panel: Panel,
+    surroundings: Surroundings,
+    shelf_life_days: Ints,
+    first: int,
+    known: int,
+) -> RipeRisks:
+    """Score the closes before the columns `first` to the last, as far as they have come true.
+
+    Baselines: the rate of all pairs, and the shrunk rate of the simple model, both by what was
+    known at the close of the column `known`.
     """
     horizon = horizon_count(shelf_life_days)
-    first = panel.width - TESTED_DAYS
     held = outlook(
         learned.demand, panel, surroundings, shelf_life_days, first - 1, panel.width - 2, horizon
     )
     probability, _ = held.risks(learned.risk)
-    wasted, known = outcomes(held, panel, shelf_life_days)
-    if not known.any():
+    wasted, ripe = outcomes(held, panel, shelf_life_days)
+    rates = fit_waste_rates(panel.until(known), shelf_life_days)
+    return RipeRisks(
+        probability[ripe],
+        {
+            "global_rate": np.broadcast_to(rates.overall, ripe.shape)[ripe],
+            SIMPLE_RISK: rates.probability[held.pair][ripe],
+        },
+        (wasted[ripe] > 0).astype(np.float64),
+        *(np.broadcast_to(one[:, None], ripe.shape)[ripe] for one in (held.pair, held.column)),
+    )
+
+
+def risk_results(
+    learned: Learned, panel: Panel, surroundings: Surroundings, shelf_life_days: Ints
+) -> list[Result]:
+    """Score the risks of the last four weeks that have had time to come true."""
+    known = known_before(panel, shelf_life_days)
+    first = panel.width - TESTED_DAYS
+    ripe = ripe_risks(learned, panel, surroundings, shelf_life_days, first, known)
+    if not len(ripe.happened):
         return []
-    rates = fit_waste_rates(panel.until(known_before(panel, shelf_life_days)), shelf_life_days)
-    baselines = {
-        "global_rate": np.broadcast_to(rates.overall, known.shape)[known],
-        SIMPLE_RISK: rates.probability[held.pair][known],
-    }
-    happened = (wasted[known] > 0).astype(np.float64)
-    pair = np.broadcast_to(held.pair[:, None], known.shape)[known]
-    return list(waste_results(probability[known], baselines, happened, pair))
+    return list(waste_results(ripe.probability, ripe.baselines, ripe.happened, ripe.pair))
 
 
 def demand_results(

@@ -64,7 +64,7 @@ class Resamples:
         """Give the bounds that hold `share` of what the resamples found; NaN below two series."""
         if self.size < 2:
             return np.nan, np.nan
-        low, high = np.quantile(found[1:], [(1 - share) / 2, (1 + share) / 2])
+        low, high = np.nanquantile(found[1:], [(1 - share) / 2, (1 + share) / 2])
         return float(low), float(high)
 
     def result(self, metric: str, own: Floats, name: str, other: Floats, count: int) -> Result:
@@ -122,6 +122,37 @@ def calibration_errors(probability: Floats, outcome: Floats, resamples: Resample
         for number in range(BINS)
     ]
     return np.asarray(np.sum(gaps, axis=0) / resamples.sum(np.ones(len(outcome))))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Hold bins of probabilities of equal mass (B,): what was said, and how often it happened.
+
+    `low` and `high` hold the latter with 90 %, by the series that the cases are of.
+    """
+
+    said: Floats
+    happened: Floats
+    low: Floats
+    high: Floats
+    cases: Ints
+
+
+def reliability(probability: Floats, outcome: Floats, series: Ints) -> Reliability:
+    """Set probabilities (N,) beside what happened, in at most 10 bins.
+
+    Source: the reliability diagram (Murphy and Winkler 1977, Applied Statistics 26).
+    """
+    resamples, bins = Resamples(series), mass_bins(probability)
+    rows: list[tuple[float, float, float, float, int]] = []
+    for number in np.unique(bins):
+        here = bins == number
+        with np.errstate(invalid="ignore"):  # a resample may have none of a bin
+            shares = resamples.sum(here * outcome) / resamples.sum(here.astype(np.float64))
+        low, high = resamples.interval(shares)
+        rows.append((float(probability[here].mean()), float(shares[0]), low, high, int(here.sum())))
+    said, happened, lows, highs, cases = (np.array(column) for column in zip(*rows, strict=True))
+    return Reliability(said, happened, lows, highs, cases)
 
 
 def quantile_losses(forecast: Floats, actual: Floats, level: float) -> Floats:

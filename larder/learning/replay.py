@@ -26,6 +26,12 @@ class Outcome:
     missed: Floats
     wasted: Floats
 
+    def days(self, some: slice) -> Outcome:
+        """Return some of the days."""
+        return Outcome(
+            self.ordered[:, some], self.sold[:, some], self.missed[:, some], self.wasted[:, some]
+        )
+
     def cost(self, costs: Costs) -> Floats:
         """Return waste and lost margin of each pair in US dollars a day (S,)."""
         days = self.sold.shape[1]

@@ -13,11 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from larder.learning.frames import Ints
-from larder.learning.panel import read_panel, shelf_lives
+from larder.learning.backtest import FOLLOWING_DAYS, Terms
+from larder.learning.features import Surroundings
+from larder.learning.frames import Floats, Ints
+from larder.learning.orders import Costs
+from larder.learning.panel import Panel, read_panel, shelf_lives
 from larder.learning.registry import Champion
 from larder.learning.surroundings import Known, name_codes, read_surroundings
-from larder.learning.training import learn
+from larder.learning.training import Learned, learn
 from larder.learning.waste import horizon_count
 
 FIRST_DAY = np.datetime64("2025-01-01", "D")
@@ -205,6 +208,47 @@ def champion(grown: Network) -> Champion:
 def simulate() -> Callable[..., Network]:
     """Return the simulation itself, for a network of another size."""
     return make_network
+
+
+PAST_DAYS, REPLAYED_FROM = 120, 100
+
+
+@dataclass(frozen=True)
+class Past:
+    """Hold a simulated past, a model of its first 100 days, and the demand that nobody saw."""
+
+    panel: Panel
+    surroundings: Surroundings
+    learned: Learned
+    terms: Terms
+    demand: Floats
+
+
+@pytest.fixture(scope="session")
+def past() -> Past:
+    """Return a past to replay: each day a delivery may come, ordered the day before."""
+    network = make_network(seed=9, locations=6, items=5, days=PAST_DAYS)
+    panel = read_panel(network.days, network.pairs)
+    life = shelf_lives(panel, network.items)
+    surroundings = Surroundings(
+        holidays=np.zeros((panel.size, PAST_DAYS + FOLLOWING_DAYS)),
+        places={
+            "location": panel.location_codes.astype(np.float64),
+            "item": panel.item_codes.astype(np.float64),
+        },
+    )
+    days = PAST_DAYS - REPLAYED_FROM + FOLLOWING_DAYS
+    terms = Terms(
+        costs=Costs(np.full(panel.size, 3.0), np.full(panel.size, 2.0)),
+        shelf_life_days=life,
+        pack_size=np.ones(panel.size, dtype=np.int64),
+        lead_days=np.ones(panel.size, dtype=np.int64),
+        delivers=np.ones((panel.size, days), dtype=np.bool_),
+        capacity=np.full(panel.size, np.nan),
+    )
+    codes = {"location": (), "item": ()}
+    learned = learn(panel.until(REPLAYED_FROM - 1), surroundings, life, int(life.max()), codes)
+    return Past(panel, surroundings, learned, terms, network.demand.astype(np.float64))
 
 
 def load_model(name: str) -> ModuleType:

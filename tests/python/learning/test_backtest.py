@@ -2,71 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import PAST_DAYS, REPLAYED_FROM, Past
 
 from larder.learning.backtest import (
     FOLLOWING_DAYS,
     PlannedDeliveries,
     ReplayedDays,
-    Terms,
     backtest,
     replayed_days,
 )
-from larder.learning.features import Surroundings
-from larder.learning.frames import Floats
-from larder.learning.orders import Costs
-from larder.learning.panel import Panel, read_panel, shelf_lives
+from larder.learning.panel import Panel
 from larder.learning.quantiles import LEVELS
 from larder.learning.replay import replay
-from larder.learning.training import Learned, learn
-
-DAYS, FIRST = 120, 100
-CODES = {"location": (), "item": ()}
-
-
-@dataclass(frozen=True)
-class Past:
-    """Hold a simulated past, a model of its first 100 days, and the demand that nobody saw."""
-
-    panel: Panel
-    surroundings: Surroundings
-    learned: Learned
-    terms: Terms
-    demand: Floats
-
-
-@pytest.fixture(scope="module")
-def past(simulate: Callable[..., Any]) -> Past:
-    network = simulate(seed=9, locations=6, items=5, days=DAYS)
-    panel = read_panel(network.days, network.pairs)
-    life = shelf_lives(panel, network.items)
-    surroundings = Surroundings(
-        holidays=np.zeros((panel.size, DAYS + FOLLOWING_DAYS)),
-        places={
-            "location": panel.location_codes.astype(np.float64),
-            "item": panel.item_codes.astype(np.float64),
-        },
-    )
-    terms = Terms(
-        costs=Costs(np.full(panel.size, 3.0), np.full(panel.size, 2.0)),
-        shelf_life_days=life,
-        pack_size=np.ones(panel.size, dtype=np.int64),
-        lead_days=np.ones(panel.size, dtype=np.int64),
-        delivers=np.ones((panel.size, DAYS - FIRST + FOLLOWING_DAYS), dtype=np.bool_),
-        capacity=np.full(panel.size, np.nan),
-    )
-    learned = learn(panel.until(FIRST - 1), surroundings, life, int(life.max()), CODES)
-    return Past(panel, surroundings, learned, terms, network.demand.astype(np.float64))
 
 
 def test_it_says_what_would_have_been_saved(past: Past) -> None:
     found = backtest(replayed(past, past.panel))
-    assert found.days == DAYS - FIRST
+    assert found.days == PAST_DAYS - REPLAYED_FROM
     saving = found.saving
     assert saving.low <= saving.total <= saving.high
     assert saving.total == pytest.approx(found.cost(found.done) - found.cost(found.plan))
@@ -76,23 +32,25 @@ def test_it_says_what_would_have_been_saved(past: Past) -> None:
         {name: getattr(side, name).sum() for name in ("ordered", "sold", "missed", "wasted")}
         for side in (found.done, found.plan)
     )
-    assert done["sold"] + done["missed"] == pytest.approx(past.demand[:, FIRST:].sum(), rel=0.04)
+    assert done["sold"] + done["missed"] == pytest.approx(
+        past.demand[:, REPLAYED_FROM:].sum(), rel=0.04
+    )
     assert plan["sold"] + plan["missed"] == pytest.approx(done["sold"] + done["missed"])
     # nothing comes from nowhere
-    stock = past.panel.closing[:, FIRST - 1].sum()
+    stock = past.panel.closing[:, REPLAYED_FROM - 1].sum()
     assert plan["sold"] + plan["wasted"] <= plan["ordered"] + stock + 1e-9
 
 
 def test_known_demand_is_taken_as_it_is(past: Past) -> None:
-    found = backtest(replayed(past, past.panel), past.demand[:, FIRST:])
+    found = backtest(replayed(past, past.panel), past.demand[:, REPLAYED_FROM:])
     for side in (found.done, found.plan):
-        np.testing.assert_allclose(side.sold + side.missed, past.demand[:, FIRST:])
+        np.testing.assert_allclose(side.sold + side.missed, past.demand[:, REPLAYED_FROM:])
 
 
 def test_a_day_that_is_not_over_changes_no_delivery_before_it(past: Past) -> None:
     """Leak: whatever is sold, brought or thrown away after a close, earlier orders stay."""
     rng = np.random.default_rng(1)
-    cut = FIRST + 8
+    cut = REPLAYED_FROM + 8
     cells = {
         name: getattr(past.panel, name).copy()
         for name in ("sold", "discarded", "closing", "restocked", "available")
@@ -100,18 +58,18 @@ def test_a_day_that_is_not_over_changes_no_delivery_before_it(past: Past) -> Non
     for values in cells.values():
         values[:, cut:] = rng.uniform(0, 1, values[:, cut:].shape)
     other = replace(past.panel, **cells)
-    wanted = past.panel.sold[:, FIRST : cut + 1]
+    wanted = past.panel.sold[:, REPLAYED_FROM : cut + 1]
     one, two = (replayed(past, panel).with_plan(wanted).ordered for panel in (past.panel, other))
     np.testing.assert_array_equal(one, two)
 
 
 def replayed(past: Past, panel: Panel) -> ReplayedDays:
     """Prepare the last days of a history, which may differ from the past's own."""
-    return replayed_days(past.learned, panel, past.surroundings, past.terms, FIRST)
+    return replayed_days(past.learned, panel, past.surroundings, past.terms, REPLAYED_FROM)
 
 
 def test_orders_keep_to_deliveries_lead_time_packs_and_room(past: Past) -> None:
-    days = DAYS - FIRST
+    days = PAST_DAYS - REPLAYED_FROM
     weekly = np.zeros((past.panel.size, days + FOLLOWING_DAYS), dtype=np.bool_)
     weekly[:, 3::7] = True
     terms = replace(
