@@ -13,7 +13,7 @@ import numpy as np
 
 from larder.learning.features import Matrix
 from larder.learning.frames import Floats, Ints, Texts
-from larder.learning.reasons import amount, first_three, phrase, plural
+from larder.learning.reasons import amount, by_when, first_three, phrase, plural
 
 SMALLEST_EFFECT: Final = 0.02
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
@@ -155,10 +155,28 @@ def order_reasons(
     )
 
 
+def deciding_days(expiring: Floats, expected: Floats) -> Ints:
+    """Find the day up to each horizon that most stock is too much for (S, H), 1 for tomorrow.
+
+    The one by which most units more expire than are asked for, or least fewer, the earliest of
+    several; the horizon itself where nothing expires up to it.
+
+    Args:
+        expiring: (S, H) units held that expire within 1 … H days. expected: (S, H) demand up to
+            then.
+    """
+    short = np.where(expiring > 0, expiring - expected, -np.inf)
+    worst = np.maximum.accumulate(short, axis=1)
+    before = np.concatenate([np.full((len(short), 1), -np.inf), worst[:, :-1]], axis=1)
+    day = np.arange(1, short.shape[1] + 1)
+    found = np.maximum.accumulate(np.where(short > before, day, 0), axis=1)
+    return np.asarray(np.where(found > 0, found, day))
+
+
 def risk_reasons(
     held: Floats,
     expiring: Floats,
-    horizons: Ints,
+    days: Ints,
     expected: Floats,
     wasted_share: Floats,
     leans: Floats,
@@ -168,12 +186,12 @@ def risk_reasons(
     """Explain N learned risks.
 
     Args:
-        held: (N,) units held; expiring: (N,) of them, those that expire within `horizons` (N,)
-            days; expected: (N,) demand up to then. wasted_share: (N,) of the last 28 days, those
-            that ended with waste, and `leans` (N,) what the classifier adds to the log-odds for it.
+        held: (N,) units held; expiring: (N,) of them, those that expire within `days` (N,), as
+            `deciding_days` gave them; expected: (N,) demand up to then. wasted_share: (N,) of the
+            last 28 days, those that ended with waste, and `leans` (N,) what the classifier adds to
+            the log-odds for it.
         thin, moved: as in `order_reasons`.
     """
-    span = np.where(horizons == 1, "within 1 day", phrase("within {} days", amount(horizons)))
     stock = np.where(
         held > 0,
         phrase(
@@ -181,12 +199,12 @@ def risk_reasons(
             amount(expiring),
             amount(held),
             np.where(expiring == 1, "expires", "expire"),
-            span,
+            by_when(days),
         ),
         "nothing held",
     )
-    days = np.rint(28 * np.nan_to_num(wasted_share))
-    past = phrase("{} of the last 28 days ended with waste", amount(days))
+    wasted = np.rint(28 * np.nan_to_num(wasted_share))
+    past = phrase("{} of the last 28 days ended with waste", amount(wasted))
     lean = np.where(np.abs(leans) >= SMALLEST_EFFECT, past, "")
     return first_three(
         [

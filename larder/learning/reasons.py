@@ -39,6 +39,11 @@ def plural(values: Floats | Ints, one: str, more: str) -> Texts:
     return np.where(np.asarray(values) == 1, one, more)
 
 
+def by_when(days: Ints) -> Texts:
+    """Say within how many days of the as-of day's close: within one is tomorrow."""
+    return np.where(np.asarray(days) == 1, "tomorrow", phrase("within {} days", amount(days)))
+
+
 def first_three(candidates: Sequence[Texts]) -> Texts:
     """Join each row's first three non-empty texts; the caller gives at least three that are."""
     spoken = np.stack(candidates)
@@ -100,7 +105,9 @@ def waste_reasons(
     some = np.where((held == 1) & (expiring >= 1), "the one held", some)
     some = np.where(expiring <= 0, phrase("none of the {} held", amount(held)), some)
     expire = np.where(expiring <= 1, " expires ", " expire ")
-    expiry = np.where((held > 0) & (dated > 0), phrase("{}{}{}", some, expire, within), "")
+    expiry = np.where(
+        (held > 0) & (dated > 0), phrase("{}{}{}", some, expire, by_when(horizons)), ""
+    )
     past = phrase(
         "{} of the last {} {} ended with waste",
         amount(wasted),

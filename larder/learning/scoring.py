@@ -67,19 +67,20 @@ def score_risks(
     probability[look.pair], units[look.pair] = look.risks(learned.risk)
     expected, wasted, leans = (np.zeros(expiring.shape) for _ in range(3))
     expected[look.pair] = look.expected
-    at = NAMES.index("wasted_days")
-    wasted[look.pair] = look.rows[:, :, at]
+    past = NAMES.index("wasted_days")
+    wasted[look.pair] = look.rows[:, :, past]
     flat = look.rows.reshape(-1, len(NAMES))
-    leans[look.pair] = learned.risk.contributions(flat)[:, at].reshape(look.probability.shape)
+    leans[look.pair] = learned.risk.contributions(flat)[:, past].reshape(look.probability.shape)
     moved = _moved(learned, features_ahead(panel, surroundings, 1), "tomorrow")
-    row, day = np.divmod(np.arange(expiring.size), horizon)
+    row, at = np.divmod(np.arange(expiring.size), horizon)
+    days = explanations.deciding_days(expiring, expected)[row, at]
     reasons = explanations.risk_reasons(
         held[row],
-        expiring[row, day],
-        day + 1,
-        expected[row, day],
-        wasted[row, day],
-        leans[row, day],
+        expiring[row, days - 1],
+        days,
+        expected[row, days - 1],
+        wasted[row, at],
+        leans[row, at],
         _thin(panel)[row],
         [one[row] for one in moved],
     )

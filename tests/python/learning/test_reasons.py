@@ -84,9 +84,9 @@ def test_a_risk_says_what_is_held_what_expires_and_what_happened(network: Any) -
     assert stock.endswith(" sold a day at this place")
     assert expiry == "3 of the 8 held expire within 2 days"
     assert past.endswith(" of the last 10 days ended with waste")
-    assert "the one held expires within 1 day" in explain_waste(network, 1, 1, 1, 60)
-    assert "all 4 held expire within 1 day" in explain_waste(network, 4, 4, 1, 60)
-    assert "none of the 4 held expires within 1 day" in explain_waste(network, 4, 0, 1, 60)
+    assert "the one held expires tomorrow" in explain_waste(network, 1, 1, 1, 60)
+    assert "all 4 held expire tomorrow" in explain_waste(network, 4, 4, 1, 60)
+    assert "none of the 4 held expires tomorrow" in explain_waste(network, 4, 0, 1, 60)
 
 
 def test_a_risk_says_when_history_is_thin_or_nothing_is_held(network: Any) -> None:
