@@ -10,13 +10,25 @@ import numpy as np
 from larder.learning.demand import Demand, Windows
 from larder.learning.orders import Costs
 from larder.learning.panel import read_panel, shelf_lives
-from larder.learning.reasons import first_three, order_reasons, waste_reasons
+from larder.learning.reasons import first_three, order_reasons, percent, plural, waste_reasons
 from larder.learning.waste import fit_waste_rates
 
 
 def test_the_first_three_that_say_something_are_taken() -> None:
     rows = [np.array(part) for part in (["a", ""], ["", ""], ["b", "c"], ["d", "e"], ["f", "g"])]
     assert first_three(rows).tolist() == ["a; b; d", "c; e; g"]
+
+
+def test_only_what_is_none_or_all_is_rounded_to_it() -> None:
+    shares = np.array([0, 1e-5, 0.004, 0.006, 0.5, 0.994, 0.996, 1])
+    said = ["0 %", "<1 %", "<1 %", "1 %", "50 %", "99 %", ">99 %", "100 %"]
+    assert percent(shares).tolist() == said
+
+
+def test_what_is_written_as_one_is_one() -> None:
+    assert plural(np.array([0, 0.8, 1, 1.4, 1.6, 2]), "unit", "units").tolist() == [
+        *("units", "unit", "unit", "unit", "units", "units")
+    ]
 
 
 def explain_order(**changes: Any) -> str:
