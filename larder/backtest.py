@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from larder.errors import LarderError
-from larder.learning.backtest import FOLLOWING_DAYS, Backtest, Terms, backtest
+from larder.learning.backtest import FOLLOWING_DAYS, SHARE, Backtest, Side, Terms, backtest
 from larder.learning.frames import Ints, days, numbers, texts, to_pandas
 from larder.learning.orders import unit_costs
 from larder.learning.panel import Panel, read_panel
@@ -68,6 +68,43 @@ class Proof:
     last_date: date
     pairs: int
     places: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures for JSON: units, and US dollars over all days, unrounded.
+
+        Places are sorted from the most saved to the least; those of one name are added up.
+        """
+        saving = self.result.saving
+        by_place: dict[str, float] = {}
+        for name, saved in zip(self.places, saving.by_place.tolist(), strict=True):
+            by_place[name] = by_place.get(name, 0.0) + saved
+        most_first = sorted(by_place.items(), key=lambda one: (-one[1], one[0]))
+        return {
+            "days": self.result.days,
+            "first_date": self.first_date.isoformat(),
+            "last_date": self.last_date.isoformat(),
+            "pairs": self.pairs,
+            "as_it_was": _figures(self.result.done),
+            "with_the_plan": _figures(self.result.plan),
+            "saving_usd": {
+                "total": saving.total,
+                "low": saving.low,
+                "high": saving.high,
+                "confidence": SHARE,
+            },
+            "saving_usd_by_place": dict(most_first),
+        }
+
+
+def _figures(side: Side) -> dict[str, float]:
+    return {
+        "delivered_units": side.delivered,
+        "sold_units": side.sold,
+        "missed_units": side.missed,
+        "fill_rate": side.fill_rate,
+        "wasted_units": side.wasted,
+        "cost_usd": side.cost,
+    }
 
 
 def prove(settings: Settings, replayed_days: int, progress: Progress) -> Proof:
