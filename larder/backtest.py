@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from larder.errors import LarderError
 from larder.learning.backtest import (
     FOLLOWING_DAYS,
+    SHARE,
     Backtest,
     ReplayedDays,
     Terms,
@@ -23,6 +24,7 @@ from larder.learning.features import Surroundings
 from larder.learning.frames import Ints, days, numbers, texts, to_pandas
 from larder.learning.orders import unit_costs
 from larder.learning.panel import Panel, read_panel
+from larder.learning.replay import Outcome
 from larder.learning.surroundings import Known, name_codes, read_surroundings
 from larder.learning.training import LEAST_DAYS, Learned, enough_history, learn
 from larder.learning.waste import horizon_count
@@ -65,6 +67,16 @@ QUERIES: Final = {
 }
 
 
+FIGURES: Final = {
+    "delivered_units": ("units delivered", ",.0f"),
+    "sold_units": ("units sold", ",.0f"),
+    "missed_units": ("units missed at empty shelves", ",.0f"),
+    "fill_rate": ("share of demand that was served", ".1%"),
+    "wasted_units": ("units wasted", ",.0f"),
+    "cost_usd": ("waste and lost margin (USD)", ",.2f"),
+}
+
+
 class TooLittleHistoryError(LarderError):
     """There are too few days to learn from and to replay."""
 
@@ -102,22 +114,10 @@ class Proof:
 
     def figures(self) -> list[tuple[str, str, str]]:
         """Return what is compared, as it was and with the plan, in words."""
-        sides = self.result.done, self.result.plan
-
-        def both(name: str, values: Iterable[float], shown_as: str) -> tuple[str, str, str]:
-            was, new = (format(value, shown_as) for value in values)
-            return name, was, new
-
-        def units(name: str, part: str) -> tuple[str, str, str]:
-            return both(name, (getattr(side, part).sum() for side in sides), ",.0f")
-
+        was, new = self._totals(self.result.done), self._totals(self.result.plan)
         return [
-            units("units delivered", "ordered"),
-            units("units sold", "sold"),
-            units("units missed at empty shelves", "missed"),
-            both("share of demand that was served", (side.fill_rate for side in sides), ".1%"),
-            units("units wasted", "wasted"),
-            both("waste and lost margin (USD)", map(self.result.cost, sides), ",.2f"),
+            (words, format(was[name], shown_as), format(new[name], shown_as))
+            for name, (words, shown_as) in FIGURES.items()
         ]
 
     def sentences(self) -> list[str]:
@@ -132,6 +132,43 @@ class Proof:
             f"({saving.by_place[worst]:,.2f}). The plan knew of each day only what was known when "
             "it was ordered; where stock ran out, demand is estimated.",
         ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures for JSON: units, and US dollars over all days, unrounded.
+
+        Places are sorted from the most saved to the least; those of one name are added up.
+        """
+        past, saving = self.past, self.result.saving
+        by_place: dict[str, float] = {}
+        for name, saved in zip(past.places, saving.by_place.tolist(), strict=True):
+            by_place[name] = by_place.get(name, 0.0) + saved
+        most_first = sorted(by_place.items(), key=lambda one: (-one[1], one[0]))
+        return {
+            "days": self.result.days,
+            "first_date": past.date_of(past.first).isoformat(),
+            "last_date": past.date_of(past.panel.width - 1).isoformat(),
+            "pairs": past.panel.size,
+            "as_it_was": self._totals(self.result.done),
+            "with_the_plan": self._totals(self.result.plan),
+            "saving_usd": {
+                "total": saving.total,
+                "low": saving.low,
+                "high": saving.high,
+                "confidence": SHARE,
+            },
+            "saving_usd_by_place": dict(most_first),
+        }
+
+    def _totals(self, side: Outcome) -> dict[str, float]:
+        """Add up one side, by the names of `FIGURES`."""
+        return {
+            "delivered_units": float(side.ordered.sum()),
+            "sold_units": float(side.sold.sum()),
+            "missed_units": float(side.missed.sum()),
+            "fill_rate": side.fill_rate,
+            "wasted_units": float(side.wasted.sum()),
+            "cost_usd": self.result.cost(side),
+        }
 
 
 def prove(settings: Settings, days: int, progress: Progress) -> Proof:

@@ -216,8 +216,9 @@ def train_command(settings: Settings) -> int:
 
 @larder.command("backtest")
 @click.option("--days", default=60, show_default=True, help="Replay so many days, the newest.")
+@click.option("--format", "shown_as", type=click.Choice(["table", "json"]), default="table")
 @click.pass_obj
-def backtest_command(settings: Settings, days: int) -> int:
+def backtest_command(settings: Settings, days: int, shown_as: str) -> int:
     """Replay your own past under the plan: waste, empty shelves and cost against what was done."""
     from larder.backtest import prove
 
@@ -225,7 +226,10 @@ def backtest_command(settings: Settings, days: int) -> int:
     _require_days(days)
     with _locked(settings, "larder backtest"), Reporter(messages) as reporter:
         proof = prove(settings, days, reporter.start("backtest"))
-    print_proof(output, proof)
+    if shown_as == "json":
+        click.echo(json.dumps(proof.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        print_proof(output, proof)
     return DONE
 
 

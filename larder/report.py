@@ -18,7 +18,7 @@ import pandas as pd
 from larder import charts
 from larder.backtest import Past, Proof, TooLittleHistoryError, prove
 from larder.learning import evidence
-from larder.learning.challenge import ripe_risks
+from larder.learning.challenge import RipeRisks, ripe_risks
 from larder.learning.waste import MODEL_NAME as SIMPLE_RISK
 from larder.progress import Progress
 from larder.settings import Settings
@@ -26,6 +26,24 @@ from larder.warehouse import open_build
 
 TEMPLATE: Final = Path(__file__).with_name("report.html.jinja")
 
+# What drift shows itself by: measure, title, how its axis is written and whether from 0, caption.
+DRIFT: Final[tuple[tuple[str, str, str, bool, str], ...]] = (
+    ("brier", "Brier score of the risks", ".2f", True, "Lower is better."),
+    (
+        "coverage",
+        "demand within its 90 % quantile",
+        "%",
+        False,
+        "Days that did not run out, in whole units: both make it more than promised.",
+    ),
+    (
+        "drifting",
+        "features beyond their threshold",
+        "d",
+        True,
+        "Population stability of the four weeks up to then.",
+    ),
+)
 # Of the models that were evaluated last, each by its newest evaluation.
 EVALUATIONS: Final = """
     select
@@ -114,16 +132,14 @@ def judged(proof: Proof) -> list[Section]:
         past.first,
         past.first - 1,
     )
+    drift = evidence.drift_by_week(past.learned, risks, proof.replayed, past.surroundings)
+    worst = evidence.worst_series(proof.result, proof.replayed)
     return [
         _plan_section(proof),
         _level_section(proof),
-        _risk_section(
-            evidence.reliability_of(risks, {"model": "learned", SIMPLE_RISK: "simple rate"})
-        ),
-        _drift_section(
-            evidence.drift_by_week(past.learned, risks, proof.replayed, past.surroundings)
-        ),
-        _worst_section(past, evidence.worst_series(proof.result, proof.replayed)),
+        _risk_section(risks),
+        _drift_section(drift),
+        _worst_section(past, worst),
     ]
 
 
@@ -246,9 +262,13 @@ def _level_section(proof: Proof) -> Section:
     )
 
 
-def _risk_section(cells: pd.DataFrame) -> Section:
+def _risk_section(risks: RipeRisks) -> Section:
+    title = "Whether risks are what they say"
+    if not len(risks.happened):
+        return Section(title, ["Nothing was held overnight on these days, so no risk was said."])
+    cells = evidence.reliability_of(risks, {"model": "learned", SIMPLE_RISK: "simple rate"})
     return Section(
-        "Whether risks are what they say",
+        title,
         [
             "Of all the times that a risk of, say, 30 % was said, waste should have come 30 % of "
             "the time: on the dashed line. A score that also says very low and very high risks, "
@@ -263,10 +283,6 @@ def _risk_section(cells: pd.DataFrame) -> Section:
 
 
 def _drift_section(weeks: pd.DataFrame) -> Section:
-    def drawn(measure: str, title: str, shown_as: str, whole: bool, caption: str) -> Chart:
-        cells = weeks[weeks["measure"] == measure]
-        return Chart(charts.by_week(cells, "value", title, shown_as, whole), caption)
-
     return Section(
         "Drift over time",
         [
@@ -275,21 +291,9 @@ def _drift_section(weeks: pd.DataFrame) -> Section:
             "for another; Larder then trains one by itself.",
         ],
         [
-            drawn("brier", "Brier score of the risks", ".2f", True, "Lower is better."),
-            drawn(
-                "coverage",
-                "demand within its 90 % quantile",
-                "%",
-                False,
-                "Only days that did not run out, and whole units: both make it more than promised.",
-            ),
-            drawn(
-                "drifting",
-                "features beyond their threshold",
-                "d",
-                True,
-                "Population stability of the four weeks up to then.",
-            ),
+            Chart(charts.by_week(cells, "value", title, shown_as, whole), caption)
+            for measure, title, shown_as, whole, caption in DRIFT
+            if len(cells := weeks[weeks["measure"] == measure])
         ],
     )
 

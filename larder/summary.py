@@ -46,7 +46,12 @@ RISKS = f"""
 select
     dim_locations.location_name,
     dim_items.item_name,
-    cast(round(risks.waste_probability * 100) as integer) || ' %' as chance,
+    case
+        -- what may yet happen, or not, is neither 0 nor 100 %
+        when risks.waste_probability < 0.005 then '<1 %'
+        when risks.waste_probability >= 0.995 then '>99 %'
+        else cast(round(risks.waste_probability * 100) as integer) || ' %'
+    end as chance,
     round(risks.expected_wasted_units, 1) as units,
     'by ' || strftime(risks.as_of_date + cast(risks.horizon_days as integer), '%a %d %b') as within,
     risks.reasons

@@ -47,9 +47,10 @@ class Resamples:
     def __init__(self, series: Ints, resamples: int = RESAMPLES, seed: int = 0) -> None:
         names, self.codes = np.unique(series, return_inverse=True)
         self.size = len(names)
-        chosen = np.random.default_rng(seed).multinomial(
-            self.size, np.full(self.size, 1 / max(self.size, 1)), size=resamples
-        )
+        chosen = np.zeros((resamples, self.size))
+        if self.size:
+            even = np.full(self.size, 1 / self.size)
+            chosen += np.random.default_rng(seed).multinomial(self.size, even, size=resamples)
         self.weights = np.concatenate([np.ones((1, self.size)), chosen])
 
     def sum(self, values: Floats) -> Floats:

@@ -25,6 +25,15 @@ def amount(values: Floats | Ints, digits: int = 0) -> Texts:
     return np.asarray(np.char.mod("%g", np.round(np.asarray(values, dtype=np.float64), digits) + 0))
 
 
+def percent(shares: Floats) -> Texts:
+    """Write shares as whole percentages; only what is none or all is 0 or 100 %."""
+    shares = np.asarray(shares, dtype=np.float64)
+    whole = np.round(100 * shares)
+    written = np.where((whole == 0) & (shares > 0), "<1", amount(whole))
+    written = np.where((whole == 100) & (shares < 1), ">99", written)
+    return phrase("{} %", written)
+
+
 def phrase(template: str, *parts: Texts) -> Texts:
     """Fill each `{}` of the template with one array of texts."""
     pieces = template.split("{}")
@@ -35,8 +44,13 @@ def phrase(template: str, *parts: Texts) -> Texts:
 
 
 def plural(values: Floats | Ints, one: str, more: str) -> Texts:
-    """Choose between the singular and the plural."""
-    return np.where(np.asarray(values) == 1, one, more)
+    """Choose between the singular and the plural, of values as `amount` writes them."""
+    return np.where(np.round(np.asarray(values)) == 1, one, more)
+
+
+def by_when(days: Ints) -> Texts:
+    """Say within how many days of the as-of day's close: within one is tomorrow."""
+    return np.where(np.asarray(days) == 1, "tomorrow", phrase("within {} days", amount(days)))
 
 
 def first_three(candidates: Sequence[Texts]) -> Texts:
@@ -100,7 +114,9 @@ def waste_reasons(
     some = np.where((held == 1) & (expiring >= 1), "the one held", some)
     some = np.where(expiring <= 0, phrase("none of the {} held", amount(held)), some)
     expire = np.where(expiring <= 1, " expires ", " expire ")
-    expiry = np.where((held > 0) & (dated > 0), phrase("{}{}{}", some, expire, within), "")
+    expiry = np.where(
+        (held > 0) & (dated > 0), phrase("{}{}{}", some, expire, by_when(horizons)), ""
+    )
     past = phrase(
         "{} of the last {} {} ended with waste",
         amount(wasted),
@@ -110,15 +126,15 @@ def waste_reasons(
     rate = np.where(
         np.isfinite(own),
         phrase(
-            "stock held here led to waste {} {} % of the time, {} % across the network",
+            "stock held here led to waste {} {} of the time, {} across the network",
             within,
-            amount(100 * np.nan_to_num(own)),
-            amount(100 * overall),
+            percent(np.nan_to_num(own)),
+            percent(overall),
         ),
         phrase(
-            "across the network, stock led to waste {} {} % of the time",
+            "across the network, stock led to waste {} {} of the time",
             within,
-            amount(100 * overall),
+            percent(overall),
         ),
     )
     return first_three([stock, thin, expiry, past, rate])

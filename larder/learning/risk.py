@@ -3,13 +3,13 @@
 A classifier (LightGBM) starts from the log-odds of `lots.waste_outlook` and learns only what they
 miss: forecasts that err together for days, units that go missing, places that discard early. What
 it says is calibrated by the map (none, sigmoid of Platt 1999, or isotonic of Zadrozny and Elkan
-2002) that serves later days best, and the units expected are set right by their ratio to what was
-wasted on these days.
+2002) that serves later days best, none of them surer than so many days and pairs allow, and the
+units expected are set right by their ratio to what was wasted on these days.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import lightgbm
@@ -45,14 +45,21 @@ _EDGE: Final = 1e-4
 
 @dataclass(frozen=True)
 class Calibration:
-    """Map a log-odds to a probability: straight between the points, flat beyond them."""
+    """Map a log-odds to a probability: straight between the points, flat beyond them.
+
+    `bounds` are the least and the most that is ever said (see `never_certain`).
+    """
 
     name: str
     log_odds: tuple[float, ...]
     probability: tuple[float, ...]
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def apply(self, log_odds: Floats) -> Floats:
         """Return probabilities of the same shape."""
+        return np.asarray(np.clip(self._mapped(log_odds), *self.bounds))
+
+    def _mapped(self, log_odds: Floats) -> Floats:
         if self.name == "none":
             return expit(log_odds)
         if self.name == "sigmoid":
@@ -124,7 +131,10 @@ def fit_risk(
         errors = [np.mean((one.apply(raw[chooses]) - wasted[chooses]) ** 2) for one in fitted]
         later = stops | chooses
         best = CALIBRATORS[int(np.argmin(errors))]
-        calibration = fit_calibration(best, raw[later], wasted[later])
+        calibration = replace(
+            fit_calibration(best, raw[later], wasted[later]),
+            bounds=never_certain(len(np.unique(day[later])), _pairs(names, rows[later])),
+        )
     # lots and forecasts have seen none of the days, the trees have no part in the units
     factor = units_factor(expected_units, wasted_units, day)
     return RiskModel(names, trees, calibration, factor)
@@ -164,6 +174,18 @@ def fit_calibration(name: str, log_odds: Floats, outcome: Floats) -> Calibration
     )
 
 
+def never_certain(days: int, pairs: int) -> tuple[float, float]:
+    """Return the least and the most that may be said of a risk after so many days and pairs.
+
+    What never failed in n trials fails in the next with 0.5 / (n + 1) (Krichevsky and Trofimov
+    1981, IEEE Transactions on Information Theory 27). Rows are not trials: those of a day share its
+    weather, holidays and crowds, those of a pair its horizons and lots. What saves stock that was
+    as good as lost is a crowd, which all places may share, so days are counted; what is thrown away
+    though it was not due is a matter of one shelf, so pairs are, if they are more.
+    """
+    return 0.5 / (max(days, pairs) + 1), (days + 0.5) / (days + 1)
+
+
 def logit(probability: Floats) -> Floats:
     """Turn probabilities, cut at 1e-4, into log-odds."""
     sure = np.clip(probability, _EDGE, 1 - _EDGE)
@@ -173,6 +195,12 @@ def logit(probability: Floats) -> Floats:
 def expit(log_odds: Floats) -> Floats:
     """Turn log-odds into probabilities."""
     return np.asarray(np.exp(-np.logaddexp(0.0, -log_odds)))
+
+
+def _pairs(names: tuple[str, ...], rows: Matrix) -> int:
+    """Count the pairs among rows (N, F); 0 where no feature tells them apart."""
+    codes = [names.index(name) for name in ("location", "item") if name in names]
+    return len(np.unique(rows[:, codes], axis=0)) if codes else 0
 
 
 def _trees(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from larder.learning import explanations
 from larder.learning.distribution import demand_paths
 from larder.learning.features import Features, Surroundings
 from larder.learning.forecasts import days_ahead, features_ahead
-from larder.learning.frames import Floats, Ints, Texts
+from larder.learning.frames import Bools, Floats, Ints, Texts
 from larder.learning.lots import unmet_demand
 from larder.learning.orders import Costs, Plan, plan_orders
 from larder.learning.outlook import NAMES, outlook
 from larder.learning.panel import Panel
-from larder.learning.reasons import THIN_DAYS, WEEKDAYS, amount, phrase
+from larder.learning.reasons import THIN_DAYS, WEEKDAYS, amount, phrase, plural
 from larder.learning.training import Learned
 from larder.learning.waste import MAX_HORIZON_DAYS
 
@@ -65,21 +65,25 @@ def score_risks(
     )
     probability, units = np.zeros(expiring.shape), np.zeros(expiring.shape)
     probability[look.pair], units[look.pair] = look.risks(learned.risk)
-    expected, wasted, leans = (np.zeros(expiring.shape) for _ in range(3))
+    tomorrow = features_ahead(panel, surroundings, 1)
+    expected = np.repeat(learned.demand.expected(tomorrow), horizon, axis=1)
+    leans = np.zeros(expiring.shape)
     expected[look.pair] = look.expected
-    at = NAMES.index("wasted_days")
-    wasted[look.pair] = look.rows[:, :, at]
+    past = NAMES.index("wasted_days")
     flat = look.rows.reshape(-1, len(NAMES))
-    leans[look.pair] = learned.risk.contributions(flat)[:, at].reshape(look.probability.shape)
-    moved = _moved(learned, features_ahead(panel, surroundings, 1), "tomorrow")
-    row, day = np.divmod(np.arange(expiring.size), horizon)
+    leans[look.pair] = learned.risk.contributions(flat)[:, past].reshape(look.probability.shape)
+    moved = _moved(learned, panel, tomorrow, "tomorrow")
+    wasted, looked = _lately(panel, panel.discarded > 0, explanations.WASTED_DAYS)
+    row, at = np.divmod(np.arange(expiring.size), horizon)
+    days = explanations.deciding_days(expiring, expected)[row, at]
     reasons = explanations.risk_reasons(
         held[row],
-        expiring[row, day],
-        day + 1,
-        expected[row, day],
-        wasted[row, day],
-        leans[row, day],
+        expiring[row, days - 1],
+        days,
+        expected[row, days - 1],
+        wasted[row],
+        looked[row],
+        leans[row, at],
         _thin(panel)[row],
         [one[row] for one in moved],
     )
@@ -183,7 +187,7 @@ def score_orders(
     for distance in np.unique(ahead):
         features = features_ahead(panel, surroundings, int(distance))
         here = ahead == distance
-        said = _moved(learned, features, "on the day")
+        said = _moved(learned, panel, features, "on the day")
         moved = moved or [np.full(len(rows), "", dtype=object) for _ in said]
         for one, words in zip(moved, said, strict=True):
             one[here] = words[rows[here]]
@@ -201,15 +205,31 @@ def score_orders(
     return Orders(plan, wanted[0], wanted[1], wanted[2], reasons)
 
 
-def _moved(learned: Learned, features: Features, when: str) -> list[Texts]:
+def _moved(
+    learned: Learned, panel: Panel, features: Features, when: Literal["tomorrow", "on the day"]
+) -> list[Texts]:
     """Say what moves the demand of the one day described (S,) away from usual."""
-    rows = features.values[:, 0]
-    contributions = learned.demand.contributions(features)[:, 0]
-    return explanations.demand_phrases(features.names, rows, contributions, when)
+    return explanations.demand_phrases(
+        features.names,
+        features.values[:, 0],
+        learned.demand.contributions(features)[:, 0],
+        when,
+        *_lately(panel, panel.stocked_out, explanations.SOLD_OUT_DAYS),
+    )
+
+
+def _lately(panel: Panel, happened: Bools, most_days: int) -> tuple[Ints, Ints]:
+    """Count the last days on which it happened (S, D), and those with records at all (S,) each."""
+    seen = panel.observed[:, -most_days:]
+    return (happened[:, -most_days:] & seen).sum(axis=1), seen.sum(axis=1)
 
 
 def _thin(panel: Panel) -> Texts:
     """Say of each pair (S,) that its history is short, where it is."""
     seen = (panel.observed & (panel.available > 0)).sum(axis=1)
-    said = phrase("thin history: {} days with stock, leaning on its kin", amount(seen))
+    said = phrase(
+        "thin history: {} {} with stock, leaning on its kin",
+        amount(seen),
+        plural(seen, "day", "days"),
+    )
     return np.where(seen < THIN_DAYS, said, "")

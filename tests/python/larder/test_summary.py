@@ -25,7 +25,8 @@ TABLES = f"""
     create table marts.dim_items as select 'soup' as item_id, 'Soup' as item_name;
     create table marts.ml_waste_probabilities as
         select location_id, 'soup' as item_id, as_of_date::date as as_of_date, horizon_days,
-            0.1 * horizon_days as waste_probability, 1.0 as expected_wasted_units, 'why' as reasons
+            0.1::double * horizon_days as waste_probability, 1.0 as expected_wasted_units,
+            'why' as reasons
         from (values ('e', '{EAST}'), ('e', '{WEST}'), ('w', '{WEST}'), ('s', '{SILENT}'))
             as places (location_id, as_of_date),
             (values (1), (2)) as horizons (horizon_days);
@@ -61,6 +62,25 @@ def test_risks_are_those_of_the_newest_closed_day_of_each_place(
         ("East", "20 %", "by Sun 12 May"),
         ("West", "20 %", "by Fri 10 May"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"),
+    [
+        (0.0004, "<1 %"),
+        (0.00499, "<1 %"),
+        (0.005, "1 %"),
+        (0.5, "50 %"),
+        (0.99499, "99 %"),
+        (0.995, ">99 %"),
+        (0.9999, ">99 %"),
+    ],
+)
+def test_what_is_not_certain_is_not_rounded_to_it(
+    marts: duckdb.DuckDBPyConnection, probability: float, shown: str
+) -> None:
+    marts.execute("update marts.ml_waste_probabilities set waste_probability = ?", [probability])
+    assert {row[2] for row in _risks(marts).rows} == {shown}
 
 
 def test_orders_are_those_of_each_places_newest_plan(marts: duckdb.DuckDBPyConnection) -> None:

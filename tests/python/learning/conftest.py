@@ -155,10 +155,11 @@ def make_network(seed: int = 1, locations: int = 5, items: int = 4, days: int = 
     )
     promotions = pd.DataFrame(
         {
-            "item_id": ["item_000", "item_001"],
-            "location_id": [None, "location_00001"],
-            "starts_at": pd.Timestamp(FIRST_DAY + 20),
-            "ends_at": pd.Timestamp(FIRST_DAY + 27),
+            "item_id": ["item_000", "item_001", "item_000"],
+            "location_id": [None, "location_00001", None],
+            # the last one runs on after the as-of day
+            "starts_at": [pd.Timestamp(day) for day in (FIRST_DAY + 20, FIRST_DAY + 20, as_of - 3)],
+            "ends_at": [pd.Timestamp(day) for day in (FIRST_DAY + 27, FIRST_DAY + 27, as_of + 5)],
         }
     )
     trends = pd.DataFrame(

@@ -88,5 +88,7 @@ def test_a_clear_difference_has_an_interval_that_says_so() -> None:
     assert found["ece"].value == pytest.approx(expected_calibration_error(chance, outcome))
     alone = next(waste_results(chance, {"rate": chance}, outcome, np.zeros(4_000, dtype=np.int64)))
     assert np.isnan([alone.value_low, alone.difference_high]).all()
+    nobody = Resamples(np.zeros(0, dtype=np.int64))
+    assert np.isnan(nobody.interval(nobody.sum(np.zeros(0)))).all()
     same = next(waste_results(chance, {"rate": chance}, outcome, series))
     assert (same.difference_low, same.difference_high) == (0.0, 0.0)

@@ -10,13 +10,25 @@ import numpy as np
 from larder.learning.demand import Demand, Windows
 from larder.learning.orders import Costs
 from larder.learning.panel import read_panel, shelf_lives
-from larder.learning.reasons import first_three, order_reasons, waste_reasons
+from larder.learning.reasons import first_three, order_reasons, percent, plural, waste_reasons
 from larder.learning.waste import fit_waste_rates
 
 
 def test_the_first_three_that_say_something_are_taken() -> None:
     rows = [np.array(part) for part in (["a", ""], ["", ""], ["b", "c"], ["d", "e"], ["f", "g"])]
     assert first_three(rows).tolist() == ["a; b; d", "c; e; g"]
+
+
+def test_only_what_is_none_or_all_is_rounded_to_it() -> None:
+    shares = np.array([0, 1e-5, 0.004, 0.006, 0.5, 0.994, 0.996, 1])
+    said = ["0 %", "<1 %", "<1 %", "1 %", "50 %", "99 %", ">99 %", "100 %"]
+    assert percent(shares).tolist() == said
+
+
+def test_what_is_written_as_one_is_one() -> None:
+    assert plural(np.array([0, 0.8, 1, 1.4, 1.6, 2]), "unit", "units").tolist() == [
+        *("units", "unit", "unit", "unit", "units", "units")
+    ]
 
 
 def explain_order(**changes: Any) -> str:
@@ -84,9 +96,9 @@ def test_a_risk_says_what_is_held_what_expires_and_what_happened(network: Any) -
     assert stock.endswith(" sold a day at this place")
     assert expiry == "3 of the 8 held expire within 2 days"
     assert past.endswith(" of the last 10 days ended with waste")
-    assert "the one held expires within 1 day" in explain_waste(network, 1, 1, 1, 60)
-    assert "all 4 held expire within 1 day" in explain_waste(network, 4, 4, 1, 60)
-    assert "none of the 4 held expires within 1 day" in explain_waste(network, 4, 0, 1, 60)
+    assert "the one held expires tomorrow" in explain_waste(network, 1, 1, 1, 60)
+    assert "all 4 held expire tomorrow" in explain_waste(network, 4, 4, 1, 60)
+    assert "none of the 4 held expires tomorrow" in explain_waste(network, 4, 0, 1, 60)
 
 
 def test_a_risk_says_when_history_is_thin_or_nothing_is_held(network: Any) -> None:

@@ -19,6 +19,7 @@ from larder.learning.risk import (
     fit_calibration,
     fit_risk,
     logit,
+    never_certain,
 )
 
 DAYS = 80
@@ -76,7 +77,7 @@ def test_later_days_choose_the_calibration() -> None:
     )
     odd = (day >= np.quantile(day, 0.5)) & (day < np.quantile(day, 0.75))
     misled = fitted(outlook, happened(np.where(odd, 0.5, outlook)), scores)
-    assert misled.calibration == AS_IT_IS
+    assert misled.calibration.name == "none"
     always = fitted(outlook, happened(np.full(ROWS, 0.5)), scores)
     assert always.calibration.name != "none"
 
@@ -92,9 +93,11 @@ def test_a_calibration_does_not_fall_and_stays_a_probability(
     log_odds = np.array([one for one, _ in seen])
     outcome = np.array([float(is_wasted) for _, is_wasted in seen])
     calibration = fit_calibration(name, log_odds, outcome)
-    probability = calibration.apply(np.linspace(-40, 40, 200))
-    assert ((probability >= 0) & (probability <= 1)).all()
-    assert (np.diff(probability) >= 0).all()
+    for least, most in ((0.0, 1.0), (0.02, 0.9)):
+        bounded = replace(calibration, bounds=(least, most))
+        probability = bounded.apply(np.linspace(-40, 40, 200))
+        assert ((probability >= least) & (probability <= most)).all()
+        assert (np.diff(probability) >= 0).all()
 
 
 def test_a_calibration_that_would_be_upside_down_or_all_too_sure_is_fitted_quietly() -> None:
@@ -103,6 +106,36 @@ def test_a_calibration_that_would_be_upside_down_or_all_too_sure_is_fitted_quiet
     np.testing.assert_allclose(upside_down.apply(log_odds), np.mean(log_odds < 3), atol=1e-6)
     sure = fit_calibration("sigmoid", log_odds, (log_odds > 0).astype(np.float64))
     assert sure.apply(np.array([-1e4, -9.0, 9.0, 1e4])) == pytest.approx([0, 0, 1, 1], abs=1e-3)
+
+
+def test_what_never_failed_yet_is_not_said_to_be_certain() -> None:
+    """The surest stock was always wasted, or never, on all the days that are known."""
+    rows, log_odds, day = some_scores()
+    rows = np.column_stack([rows, np.arange(ROWS) % 600, np.zeros(ROWS)]).astype(np.float32)
+    outlook = expit(4 * log_odds)
+    wasted = np.where(np.abs(log_odds) > 0.7, 2.0 * (log_odds > 0), happened(outlook))
+    model = fit_risk((*NAMES, "location", "item"), rows, outlook, 2 * outlook, wasted, day)
+    days = len(np.unique(day[day >= np.quantile(day, 0.5)]))
+    least, most = model.calibration.bounds
+    assert (least, most) == pytest.approx((0.5 / 601, (days + 0.5) / (days + 1)))
+    probability = model.predict(rows, outlook)
+    assert probability.min() == least
+    assert probability.max() == most
+    # and what is said comes true as often as it did without bounds
+    later = happened(outlook, seed=9)
+    free = replace(model, calibration=replace(model.calibration, bounds=(0.0, 1.0)))
+    assert probability.mean() == pytest.approx((later > 0).mean(), abs=0.01)
+    assert brier(probability, later) < brier(free.predict(rows, outlook), later) + 1e-3
+
+
+def test_more_days_and_pairs_allow_to_be_surer() -> None:
+    assert never_certain(0, 0) == (0.5, 0.5)
+    assert never_certain(9, 0) == pytest.approx((0.05, 0.95))
+    # of few pairs, days tell more
+    assert never_certain(9, 5) == never_certain(9, 0)
+    assert never_certain(9, 99) == pytest.approx((0.005, 0.95))
+    days = [never_certain(n, 4 * n) for n in range(1, 50)]
+    assert (np.diff(days, axis=0) * [-1, 1] > 0).all()
 
 
 def test_log_odds_and_back() -> None:

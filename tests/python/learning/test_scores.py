@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,11 @@ import pytest
 from conftest import around
 
 from larder.learning.evaluation import DAYS_BETWEEN
+from larder.learning.features import demand_features
+from larder.learning.outlook import Outlook, outlook
+from larder.learning.panel import read_panel, shelf_lives
 from larder.learning.registry import ORDER_MODEL, Champion
+from larder.learning.surroundings import read_surroundings
 
 MODELS = (
     "ml_models",
@@ -334,6 +339,45 @@ def test_the_future_does_not_change_a_score(
     later = type(grown)(**{**vars(grown), "days": pd.concat([grown.days, future])})
     for one, two in zip(said, run(later, scores, serving), strict=True):
         pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_what_sells_on_promotion_after_a_close_changes_no_look_ahead_from_it(
+    grown: Any, champion: Champion
+) -> None:
+    """Leak: a promotion began before the close, and goes on after it in days that are known now."""
+    panel = read_panel(grown.days, grown.pairs)
+    life, close = shelf_lives(panel, grown.items), panel.width - 9
+    day = grown.pairs["as_of_date"].max() - pd.Timedelta(days=8)
+
+    def looked(cells: dict[str, Any], *promoted: int) -> tuple[Outlook, pd.DataFrame]:
+        first, last = (pd.Timedelta(days=days) for days in promoted)
+        row = {"item_id": ["item_000"], "location_id": [None]}
+        runs = pd.DataFrame(row | {"starts_at": [day + first], "ends_at": [day + last]})
+        known = around(replace(grown, promotions=runs))
+        places = read_surroundings(panel, known, 4, champion.learned.codes)
+        other = replace(panel, **cells)
+        look = outlook(champion.learned.demand, other, places, life, close, close, 4)
+        features = demand_features(other, places, close + 1, close + 1)
+        frame = pd.DataFrame(features.values[:, 0], columns=list(features.names))
+        return look, frame[panel.item_ids == "item_000"]
+
+    later = {name: getattr(panel, name).copy() for name in ("sold", "closing", "available")}
+    for cells in later.values():
+        cells[:, close + 1 :] = np.random.default_rng(4).random((panel.size, 8))
+    (one, seen), (two, _) = looked({}, -5, 8), looked(later, -5, 8)
+    for name, cells in vars(one).items():
+        np.testing.assert_array_equal(cells, getattr(two, name), err_msg=name)
+    for ours, theirs in zip(
+        *(look.risks(champion.learned.risk) for look in (one, two)), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    # the test is not blind: that there was a promotion, and will be one tomorrow, is seen
+    around_it = ["is_promoted_-3_days", "is_promoted", "is_promoted_+3_days"]
+    assert (seen[around_it] == 1).all(axis=None)
+    (_, never), (_, over) = looked({}, -40, -39), looked({}, -5, 1)
+    assert (seen["is_promoted_effect"] != never["is_promoted_effect"]).any()
+    assert over[around_it].to_numpy().tolist() == [[1, 0, 0]] * len(over)
+    assert over["is_promoted_effect"].equals(seen["is_promoted_effect"])
 
 
 def test_risks_and_plans_keep_their_promises(
