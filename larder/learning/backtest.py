@@ -75,12 +75,20 @@ class Backtest:
 
 
 def backtest(
-    learned: Learned, panel: Panel, surroundings: Surroundings, terms: Terms, first: int
+    learned: Learned,
+    panel: Panel,
+    surroundings: Surroundings,
+    terms: Terms,
+    first: int,
+    wanted: Floats | None = None,
 ) -> Backtest:
     """Replay the columns `first` to the last of the panel under the plan and as it was.
 
     The model must have learned from earlier columns only; the surroundings must be known for the
     days after the panel that its forecasts reach.
+
+    Args:
+        wanted: (S, K) units of demand, where it is known; else drawn on days that sold out.
     """
     known = panel.columns(first, panel.width)
     start = expiring_units(panel, terms.shelf_life_days, int(terms.shelf_life_days.max()))
@@ -93,13 +101,17 @@ def backtest(
     came = np.where(known.observed, known.restocked, 0.0)
     always = np.ones(came.shape, dtype=np.bool_)
     sides: list[tuple[Outcome, Outcome]] = []
-    for draw in range(DRAWS):
-        wanted = drawn_demand(panel, forecasts[0].expected, first, SEED + draw)
+    draws = (
+        (drawn_demand(panel, forecasts[0].expected, first, SEED + draw) for draw in range(DRAWS))
+        if wanted is None
+        else (wanted,)
+    )
+    for demand in draws:
         plan = PlannedDeliveries(learned.demand.levels, quantiles, panel.location_codes, terms)
         sides.append(
             (
-                replay(wanted, lots, terms.shelf_life_days, always, lambda day, _: came[:, day]),
-                replay(wanted, lots, terms.shelf_life_days, always, plan),
+                replay(demand, lots, terms.shelf_life_days, always, lambda day, _: came[:, day]),
+                replay(demand, lots, terms.shelf_life_days, always, plan),
             )
         )
     days = came.shape[1]

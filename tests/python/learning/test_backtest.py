@@ -74,6 +74,19 @@ def test_it_says_what_would_have_been_saved(past: Past) -> None:
     assert found.plan.sold + found.plan.wasted <= found.plan.delivered + stock + 1e-9
 
 
+def test_it_is_judged_by_the_same_replay_on_the_true_demand(past: Past) -> None:
+    true = past.demand[:, FIRST:]
+    found, known = (
+        backtest(past.learned, past.panel, past.surroundings, past.terms, FIRST, wanted)
+        for wanted in (None, true)
+    )
+    assert known.done.sold + known.done.missed == true.sum()
+    assert known.saving.total == pytest.approx(known.done.cost - known.plan.cost)
+    # what came is what came, whatever was wanted
+    assert known.done.delivered == found.done.delivered
+    assert found.saving.low <= known.saving.total <= found.saving.high
+
+
 def test_a_day_that_is_not_over_changes_no_delivery_before_it(past: Past) -> None:
     """Leak: whatever is sold, brought or thrown away after a close, earlier orders stay."""
     rng = np.random.default_rng(1)
