@@ -10,6 +10,7 @@ import traceback
 NAMES = (
     "newsvendor",
     "waste",
+    "savings",
     "sample",
     "loading",
     "segments",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 import duckdb
 import pyarrow as pa
@@ -38,7 +38,7 @@ class LandingFiles:
         self._connection.execute("set threads = 1")
         self._connection.execute("set preserve_insertion_order = true")
 
-    def __enter__(self) -> LandingFiles:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

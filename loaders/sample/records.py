@@ -64,6 +64,7 @@ class Day:
     sales_mean: Floats  # [L, I] that this morning's delivery was ordered on
     order_up_to: Integers  # [L, I]
     restocked: Integers  # [L, I]
+    wanted: Integers  # [L, I] units, sold or not
     vanished: Integers  # [L, I]
     rated: tuple[Integers, Integers, Integers]  # customer, item, UTC milliseconds
 

@@ -97,6 +97,7 @@ class Simulation:
             sales_mean=sales_mean,
             order_up_to=order_up_to,
             restocked=restocked,
+            wanted=np.bincount(units["pair"], minlength=opening.size).reshape(opening.shape),
             vanished=vanished,
             rated=rated,
         )

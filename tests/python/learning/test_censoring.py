@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from larder.learning.censoring import Observed, blurred, wanted_units
+from larder.learning.censoring import DAY_PARTS, Observed, blurred, learn_arrivals, wanted_units
 from larder.learning.features import LEAST_AVAILABLE
 from larder.learning.frames import Bools, Floats
 
+NOON = (0, 0.375, 0.625, 1)
 DAY = st.tuples(st.integers(0, 12), st.booleans(), st.floats(0.5, 20), st.floats(0, 1))
 
 
-def cut_off(days: int, seed: int = 4) -> tuple[Floats, Floats, Floats, Bools, Floats]:
+def cut_off(
+    days: int, seed: int = 4, hours: Callable[[Floats], Floats] = np.asarray
+) -> tuple[Floats, Floats, Floats, Bools, Floats]:
     """Sell arrivals through the day, until the stock is gone, at places of any size.
+
+    `hours` makes moments of the day (0 to 1) of even ones.
 
     Returns demand as it was, what was sold, the share of the day with stock, where it sold out, and
     what was expected.
@@ -28,7 +35,7 @@ def cut_off(days: int, seed: int = 4) -> tuple[Floats, Floats, Floats, Bools, Fl
     censored = demand >= stock
     available = np.ones(days)
     for day in np.flatnonzero(censored):
-        available[day] = np.sort(rng.random(demand[day]))[int(stock[day]) - 1]
+        available[day] = np.sort(hours(rng.random(demand[day])))[int(stock[day]) - 1]
     sold = np.minimum(demand, stock)
     return demand.astype(np.float64), sold, available, censored, expected
 
@@ -42,6 +49,37 @@ def test_the_mean_of_what_was_cut_off_comes_back() -> None:
     for level in (0.25, 0.5, 0.75, 0.9):
         found, true = (np.quantile(units / expected, level) for units in (wanted, demand))
         assert found == pytest.approx(true, abs=0.05)
+
+
+def around_noon(even: Floats) -> Floats:
+    """Let half of all demand come in the middle quarter of the day."""
+    return np.asarray(np.interp(even, [0, 0.25, 0.75, 1], NOON))
+
+
+def test_stock_outs_tell_which_hours_bring_demand_and_how_far_days_scatter() -> None:
+    _, sold, available, censored, expected = cut_off(days=20_000, hours=around_noon)
+    found = learn_arrivals(sold, available, censored, expected)
+    moments = np.linspace(0, 1, 33)
+    true = np.interp(moments, NOON, [0, 0.25, 0.75, 1])
+    np.testing.assert_allclose(found.share_within(moments), true, atol=0.02)
+    assert found.overdispersion == pytest.approx(1 / 8, rel=0.05)
+
+
+def test_best_days_are_the_ones_that_sell_out_and_still_scatter_as_they_do() -> None:
+    """Bias: what a plan misses is made on the highest days, which no sale shows whole."""
+    demand, sold, available, censored, expected = cut_off(days=20_000, hours=around_noon)
+    wanted = wanted_units(sold, available, censored, expected, seed=1)
+    assert wanted.mean() == pytest.approx(demand.mean(), rel=0.01)
+    missed, truly = (np.maximum(units - 1.5 * expected, 0).mean() for units in (wanted, demand))
+    assert missed == pytest.approx(truly, rel=0.05)
+
+
+def test_few_days_that_sold_out_leave_the_hours_alike() -> None:
+    _, sold, available, censored, expected = cut_off(days=40, hours=around_noon)
+    censored &= np.cumsum(censored) < 2
+    found = learn_arrivals(sold, available, censored, expected)
+    moments = np.linspace(0, 1, DAY_PARTS + 1)
+    np.testing.assert_allclose(found.share_within(moments), moments, atol=0.1)
 
 
 @given(st.lists(DAY, min_size=1, max_size=40), st.integers(0, 5))
