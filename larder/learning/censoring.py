@@ -92,7 +92,8 @@ class Arrivals:
 
     def share_within(self, available: Floats) -> Floats:
         """Return the share of a day's demand that comes in that first share of its hours."""
-        edges = np.concatenate([[0.0], np.cumsum(self.parts)]) / self.parts.sum()
+        edges = np.concatenate([[0.0], np.cumsum(self.parts)])
+        edges /= edges[-1]  # a day ends with exactly all of it
         return np.asarray(np.interp(available, np.linspace(0.0, 1.0, DAY_PARTS + 1), edges))
 
 
