@@ -54,7 +54,8 @@ select
     end as chance,
     round(risks.expected_wasted_units, 1) as units,
     'by ' || strftime(risks.as_of_date + cast(risks.horizon_days as integer), '%a %d %b') as within,
-    risks.reasons
+    risks.reasons,
+    risks.as_of_date + 1 as tomorrow
 from (
     select *
     from {newest_of("ml_waste_probabilities")}
@@ -188,15 +189,17 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **named: object) -> l
 
 
 def _risks(connection: duckdb.DuckDBPyConnection) -> Section:
+    rows = _rows(connection, RISKS, limit=RISKIEST)
+    # who reads it on the next day must not take the words for a day later
+    tomorrow = " or ".join(f"{day:%a %d %b}" for day in sorted({row[6] for row in rows}))
     return Section(
         "What may be wasted: the ten riskiest items",
         ("place", "item", "chance", "units", "", "why"),
         [
             (place, item, chance, float(units), within, reasons)
-            for place, item, chance, units, within, reasons in _rows(
-                connection, RISKS, limit=RISKIEST
-            )
+            for place, item, chance, units, within, reasons, _ in rows
         ],
+        f"Tomorrow is the day after the newest one that has closed: {tomorrow}.",
     )
 
 

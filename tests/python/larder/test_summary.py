@@ -57,7 +57,9 @@ def marts() -> Iterator[duckdb.DuckDBPyConnection]:
 def test_risks_are_those_of_the_newest_closed_day_of_each_place(
     marts: duckdb.DuckDBPyConnection,
 ) -> None:
-    rows = _risks(marts).rows
+    section = _risks(marts)
+    rows = section.rows
+    assert section.note.endswith("closed: Thu 09 May or Sat 11 May.")
     assert sorted((row[0], row[2], row[4]) for row in rows) == [
         ("East", "20 %", "by Sun 12 May"),
         ("West", "20 %", "by Fri 10 May"),

@@ -18,7 +18,7 @@ import pytest
 from conftest import around
 
 from larder.learning.evaluation import DAYS_BETWEEN
-from larder.learning.features import demand_features
+from larder.learning.features import Surroundings, demand_features
 from larder.learning.outlook import Outlook, outlook
 from larder.learning.panel import read_panel, shelf_lives
 from larder.learning.registry import ORDER_MODEL, Champion
@@ -349,22 +349,27 @@ def test_what_sells_on_promotion_after_a_close_changes_no_look_ahead_from_it(
     life, close = shelf_lives(panel, grown.items), panel.width - 9
     day = grown.pairs["as_of_date"].max() - pd.Timedelta(days=8)
 
-    def looked(cells: dict[str, Any], *promoted: int) -> tuple[Outlook, pd.DataFrame]:
-        first, last = (pd.Timedelta(days=days) for days in promoted)
+    def surroundings(first_day: int, end: int) -> Surroundings:
+        first, last = pd.Timedelta(days=first_day), pd.Timedelta(days=end)
         row = {"item_id": ["item_000"], "location_id": [None]}
         runs = pd.DataFrame(row | {"starts_at": [day + first], "ends_at": [day + last]})
         known = around(replace(grown, promotions=runs))
-        places = read_surroundings(panel, known, 4, champion.learned.codes)
-        other = replace(panel, **cells)
-        look = outlook(champion.learned.demand, other, places, life, close, close, 4)
-        features = demand_features(other, places, close + 1, close + 1)
-        frame = pd.DataFrame(features.values[:, 0], columns=list(features.names))
-        return look, frame[panel.item_ids == "item_000"]
+        return read_surroundings(panel, known, 4, champion.learned.codes)
+
+    def features(promoted: Surroundings) -> pd.DataFrame:
+        found = demand_features(panel, promoted, close + 1, close + 1)
+        rows = found.values[panel.item_ids == "item_000", 0]
+        return pd.DataFrame(rows, columns=list(found.names))
+
+    def looked(cells: dict[str, Any]) -> Outlook:
+        other, demand = replace(panel, **cells), champion.learned.demand
+        return outlook(demand, other, goes_on, life, close, close, 4)
 
     later = {name: getattr(panel, name).copy() for name in ("sold", "closing", "available")}
     for cells in later.values():
         cells[:, close + 1 :] = np.random.default_rng(4).random((panel.size, 8))
-    (one, seen), (two, _) = looked({}, -5, 8), looked(later, -5, 8)
+    goes_on = surroundings(-5, 8)
+    one, two = looked({}), looked(later)
     for name, cells in vars(one).items():
         np.testing.assert_array_equal(cells, getattr(two, name), err_msg=name)
     for ours, theirs in zip(
@@ -372,9 +377,11 @@ def test_what_sells_on_promotion_after_a_close_changes_no_look_ahead_from_it(
     ):
         np.testing.assert_array_equal(ours, theirs)
     # the test is not blind: that there was a promotion, and will be one tomorrow, is seen
+    seen, over, never = (
+        features(promoted) for promoted in (goes_on, surroundings(-5, 1), surroundings(-40, -39))
+    )
     around_it = ["is_promoted_-3_days", "is_promoted", "is_promoted_+3_days"]
     assert (seen[around_it] == 1).all(axis=None)
-    (_, never), (_, over) = looked({}, -40, -39), looked({}, -5, 1)
     assert (seen["is_promoted_effect"] != never["is_promoted_effect"]).any()
     assert over[around_it].to_numpy().tolist() == [[1, 0, 0]] * len(over)
     assert over["is_promoted_effect"].equals(seen["is_promoted_effect"])
