@@ -81,6 +81,7 @@ def outlook(
     last: int,
     horizon: int,
     expiring: Floats | None = None,
+    most_rows: int = MOST_ROWS,
     seed: int = 0,
 ) -> Outlook:
     """Look ahead from the closes of the columns `first` to `last`, each by what was known then.
@@ -88,13 +89,13 @@ def outlook(
     Args:
         shelf_life_days: (S,). horizon: days ahead. expiring: (S, 1, horizon) units held that expire
             within each horizon, if better known than from deliveries.
-        seed: of the closes that are drawn where there are more than 300,000 rows.
+        most_rows: closes and horizons; seed: of the closes that are drawn where there are more.
     """
     here = slice(first, last + 1)
     due = expiring_units(panel, shelf_life_days, horizon)[:, here] if expiring is None else expiring
     held = panel.closing[:, here]
     there = panel.observed[:, here] & (held > 0)
-    pair, day = np.nonzero(drawn(there, MOST_ROWS // horizon, seed))
+    pair, day = np.nonzero(drawn(there, most_rows // horizon, seed))
     forecasts = list(days_ahead(model, panel, surroundings, first, last, horizon))
     quantiles = np.stack([one.quantiles[pair, day] for one in forecasts], axis=1)
     expected = np.cumsum(np.stack([one.expected[pair, day] for one in forecasts], axis=1), axis=1)

@@ -16,19 +16,19 @@ the right; Efron 1967, Berkeley Symposium 5; Portnoy 2003, JASA 98).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import lightgbm
 import numpy as np
 
 from larder.learning.censoring import Observed, blurred, wanted_units
-from larder.learning.features import Features, Matrix
+from larder.learning.features import YEAR_DAYS, Features, Matrix
 from larder.learning.frames import Bools, Floats, Ints
 from larder.learning.sampling import drawn
-from larder.learning.shrinkage import by_weeks
+from larder.learning.shrinkage import by_periods
 
 LEVELS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 MOST_ROUNDS: Final = 800
@@ -63,6 +63,19 @@ PARAMETERS: Final[dict[str, Any]] = {
     "verbose": -1,
 }
 SIDE_BY_SIDE: Final = 4
+STEADY: Final = (
+    "ratio_",
+    "same_weekday_",
+    "weekday",
+    "log_level",
+    "level_to_usual",
+    "trend_90_days",
+    "stocked_out_share",
+    "available_share",
+    "item_ratio_mean",
+    "place_ratio_mean",
+    "popularity",
+)
 SCATTER: Final = {"objective": "quantile", "learning_rate": 0.1, "num_leaves": 15}
 MEAN: Final = {"objective": "tweedie", "tweedie_variance_power": 1.2}
 
@@ -77,13 +90,14 @@ class QuantileModel:
 
     The mean is of units divided by the pair's level, the quantiles of units divided by that mean;
     `corrections`, one for each of `levels`, are added to these. `names` are the features that the
-    trees were grown on.
+    trees of the mean were grown on, `scatter_names` those of the quantiles.
     """
 
     levels: tuple[float, ...]
     names: tuple[str, ...]
     mean: str
     scatter: tuple[str, ...]
+    scatter_names: tuple[str, ...]
     corrections: tuple[float, ...]
 
     def expected(self, features: Features) -> Floats:
@@ -114,9 +128,12 @@ class QuantileModel:
     ) -> QuantileModel:
         """Grow the trees anew from other days; the corrections stay. Arguments: `fit_quantiles`."""
         used = drawn(np.isfinite(observed.units), MOST_CELLS, seed)
-        training = _Training(features, observed, used, seed)
-        mean, scatter = training.grow(self.levels, most_rounds, scatter_rounds)
-        return QuantileModel(self.levels, features.names, mean, scatter, self.corrections)
+        kept = scatter_names(features.names, observed.units.shape[1])
+        training = _Training(features, observed, used, kept, seed)
+        grown = training.grow(self.levels, most_rounds, scatter_rounds)
+        return QuantileModel(
+            self.levels, features.names, grown.mean, grown.scatter, kept, self.corrections
+        )
 
     def predict(self, features: Features) -> Floats:
         """Return the quantiles of each pair and day (S, K, Q), ascending, from -0.5 units up.
@@ -127,7 +144,7 @@ class QuantileModel:
             ValueError: the features are not those the trees were grown on.
         """
         expected = self.expected(features)
-        scatter = _scatter(self.scatter, features.values, expected / features.level)
+        scatter = _scatter(self.scatter, self.scatter_names, features, expected / features.level)
         # levels learned apart may cross; sorted they are never further from the truth
         # (Chernozhukov, Fernandez-Val and Galichon 2010, Econometrica 78)
         ordered = np.sort(scatter + np.asarray(self.corrections), axis=2)
@@ -136,14 +153,18 @@ class QuantileModel:
 
 @dataclass(frozen=True)
 class QuantileFit:
-    """Hold a model of all days, and that of the days before `split`, which has not seen the rest.
+    """Hold a model of all days, that of the days before `split`, and those that left blocks out.
 
-    Both with the same corrections, those of the second on the days from `split` on.
+    All with the same corrections, those of the second on the days from `split` on, which it has not
+    seen. The means of `unseen` were learned without every fourth block of four weeks: the day k,
+    counted from the first, was not seen by the model of (k // FOLD_DAYS) % FOLDS; there is none
+    where there is only one block.
     """
 
     model: QuantileModel
     earlier: QuantileModel
     split: int
+    unseen: Mapping[int, QuantileModel]
 
 
 def fit_quantiles(
@@ -159,7 +180,8 @@ def fit_quantiles(
 
     A model of the earlier days tells, on the later fifth that it has not seen, how far each
     quantile is off (one-sided split-conformal; Romano, Patterson and Candes 2019, NeurIPS 32);
-    then a model learns from all days. Of more than 250,000 cells so many are drawn.
+    then a model learns from all days. How far is believed by how alike the months of that fifth
+    are, so not at all where it has only one. Of more than 250,000 cells so many are drawn.
 
     Args:
         features: of K days, in time order. observed: what was seen of the demand on them.
@@ -174,9 +196,11 @@ def fit_quantiles(
     if not known.any():
         raise ValueError("there is no day to learn demand from")
     some = drawn(known, MOST_CELLS, seed)
+    kept = scatter_names(features.names, known.shape[1])
 
-    def grow(used: Bools) -> tuple[str, tuple[str, ...]]:
-        return _Training(features, observed, used, seed).grow(levels, most_rounds, scatter_rounds)
+    def grow(used: Bools) -> _Grown:
+        training = _Training(features, observed, used, kept, seed)
+        return training.grow(levels, most_rounds, scatter_rounds)
 
     split = int(known.shape[1] * (1 - CALIBRATED_SHARE))
     before = some.copy()
@@ -184,9 +208,11 @@ def fit_quantiles(
     corrections = [0.0] * len(levels)
     trees = grow(before) if before.any() else None
     if trees and known[:, split:].any():
-        later = features.values[:, split:]
-        mean = _mean(trees[0], later)
-        expected = mean * features.level[:, split:]
+        later = replace(
+            features, values=features.values[:, split:], level=features.level[:, split:]
+        )
+        mean = _mean(trees.mean, later.values)
+        expected = mean * later.level
         units = observed.units[:, split:]
         seen = np.isfinite(units)
         wanted = np.full(seen.shape, np.nan)
@@ -201,19 +227,27 @@ def fit_quantiles(
             seed,
         )
         says = seen & expected_open(expected, features.level[:, split:])
-        week = np.broadcast_to(np.arange(units.shape[1]) // 7, units.shape)
+        # weeks in a row may all be as odd as the first; months differ as those to come will
+        days = units.shape[1]
+        block = np.broadcast_to(np.arange(days) * max(days // FOLD_DAYS, 1) // days, units.shape)
         corrections = [
-            _correction((wanted / expected - scatter)[says], week[says], level)
+            _correction((wanted / expected - scatter)[says], block[says], level)
             for level, scatter in zip(
-                levels, np.moveaxis(_scatter(trees[1], later, mean), 2, 0), strict=True
+                levels, np.moveaxis(_scatter(trees.scatter, kept, later, mean), 2, 0), strict=True
             )
         ]
 
     def model(mean: str, scatter: tuple[str, ...]) -> QuantileModel:
-        return QuantileModel(tuple(levels), features.names, mean, scatter, tuple(corrections))
+        return QuantileModel(tuple(levels), features.names, mean, scatter, kept, tuple(corrections))
 
     of_all = grow(some)
-    return QuantileFit(model(*of_all), model(*(trees or of_all)), split)
+    trees = trees or of_all
+    return QuantileFit(
+        model(of_all.mean, of_all.scatter),
+        model(trees.mean, trees.scatter),
+        split,
+        {fold: model(mean, of_all.scatter) for fold, mean in of_all.folds.items()},
+    )
 
 
 def whole_units(quantiles: Floats) -> Floats:
@@ -229,10 +263,26 @@ def expected_open(expected: Floats, level: Floats) -> Bools:
     return np.asarray(expected >= CLOSED_SHARE * level)
 
 
+@dataclass(frozen=True)
+class _Grown:
+    """Hold trees: of the mean, of each level, and of the mean without each fold."""
+
+    mean: str
+    scatter: tuple[str, ...]
+    folds: Mapping[int, str]
+
+
 class _Training:
     """Grow trees on some of the cells (S, K) of the days to learn from."""
 
-    def __init__(self, features: Features, observed: Observed, used: Bools, seed: int) -> None:
+    def __init__(
+        self,
+        features: Features,
+        observed: Observed,
+        used: Bools,
+        scatter_names: tuple[str, ...],
+        seed: int,
+    ) -> None:
         self.level = features.level[used]
         rate = observed.rate
         self.rows = features.values[used]
@@ -246,6 +296,7 @@ class _Training:
         day = np.broadcast_to(np.arange(used.shape[1])[None], used.shape)[used]
         self.fold = (day // FOLD_DAYS) % FOLDS
         self.names = list(features.names)
+        self.scatter_names = scatter_names
         self.seed = seed
 
     def _information(self, rate: Floats) -> Floats:
@@ -257,17 +308,15 @@ class _Training:
         beyond = np.sum((rate - self.level) ** 2 - self.level) / np.sum(self.level**2)
         return np.asarray(self.level / (1.0 + max(float(beyond), LEAST_SCATTER) * self.level))
 
-    def grow(
-        self, levels: Sequence[float], most_rounds: int, scatter_rounds: int
-    ) -> tuple[str, tuple[str, ...]]:
-        """Grow the trees of the mean, and those of each level."""
-        unseen, rounds = self._cross_fitted(most_rounds)
-        rows = np.column_stack([self.rows, np.log(unseen).astype(np.float32)])
+    def grow(self, levels: Sequence[float], most_rounds: int, scatter_rounds: int) -> _Grown:
+        """Grow all trees."""
+        unseen, rounds, folds = self._cross_fitted(most_rounds)
+        rows = _scatter_rows(self.names, self.scatter_names, self.rows, unseen)
         expected = unseen * self.level
         wanted = wanted_units(self.units, self.part, self.censored, expected, self.seed)
         label = np.minimum(blurred(wanted, self.seed) / expected, MOST_RATIO)
         everything = np.ones(len(self.rows), dtype=np.bool_)
-        weight, names = self.weight * unseen, [*self.names, "log_mean"]
+        weight, names = self.weight * unseen, [*self.scatter_names, "log_mean"]
         # the scatter is a matter of few features
         some = np.arange(len(rows))
         if len(rows) > SCATTER_CELLS:
@@ -279,14 +328,15 @@ class _Training:
             return self._train(SCATTER | {"alpha": level}, data, scatter_rounds)
 
         scatter = side_by_side(quantile, levels)
-        return self._train(MEAN, self._mean_data(everything), rounds), tuple(scatter)
+        mean = self._train(MEAN, self._mean_data(everything), rounds)
+        return _Grown(mean, tuple(scatter), folds)
 
-    def _cross_fitted(self, most_rounds: int) -> tuple[Floats, int]:
+    def _cross_fitted(self, most_rounds: int) -> tuple[Floats, int, Mapping[int, str]]:
         """Predict each row by trees that have not seen its block; find how many trees help."""
         unseen = np.ones(len(self.rows))
         folds = np.unique(self.fold)
         if len(folds) == 1:
-            return unseen, min(PATIENCE, most_rounds)
+            return unseen, min(PATIENCE, most_rounds), {}
 
         def grow(fold: int) -> tuple[lightgbm.Booster, list[float]]:
             left_out = self.fold == fold
@@ -316,7 +366,11 @@ class _Training:
             left_out = self.fold == fold
             mean = grown.predict(self.rows[left_out], num_iteration=rounds, num_threads=1)
             unseen[left_out] = np.maximum(mean, LEAST_MEAN)
-        return unseen, rounds
+        texts = {
+            int(fold): str(grown.model_to_string(num_iteration=rounds))
+            for fold, (grown, _) in zip(folds, found, strict=True)
+        }
+        return unseen, rounds, texts
 
     def _mean_data(self, used: Bools, like: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
         weight = self.weight[used] * self.available[used]
@@ -361,27 +415,42 @@ def _mean(text: str, values: Matrix) -> Floats:
     return np.maximum(predicted, LEAST_MEAN).reshape(values.shape[:-1])
 
 
-def _scatter(texts: Sequence[str], values: Matrix, mean: Floats) -> Floats:
+def _scatter(texts: Sequence[str], kept: Sequence[str], features: Features, mean: Floats) -> Floats:
     """Predict the quantiles of units divided by the mean (S, K, Q)."""
-    rows = np.column_stack(
-        [values.reshape(-1, values.shape[-1]), np.log(mean).astype(np.float32).reshape(-1)]
-    )
+    rows = features.values.reshape(-1, features.values.shape[-1])
+    rows = _scatter_rows(features.names, kept, rows, mean.reshape(-1))
     predicted = side_by_side(
         lambda text: lightgbm.Booster(model_str=text).predict(rows, num_threads=1), texts
     )
     return np.stack(predicted, axis=1).reshape(*mean.shape, len(texts))
 
 
-def _correction(gaps: Floats, weeks: Ints, level: float) -> float:
+def scatter_names(names: Sequence[str], days: int) -> tuple[str, ...]:
+    """Choose what scatter may depend on: in less than a year, only on how a pair has varied.
+
+    A holiday or a promotion moves the mean at once. How demand scatters on such days would be
+    learned from a handful of them, which were alike by chance, and be believed far too firmly.
+    """
+    return tuple(name for name in names if days >= YEAR_DAYS or name.startswith(STEADY))
+
+
+def _scatter_rows(names: Sequence[str], kept: Sequence[str], rows: Matrix, mean: Floats) -> Matrix:
+    """Take the columns that scatter depends on, and the logarithm of the mean (N, F')."""
+    at = {name: number for number, name in enumerate(names)}
+    chosen = rows[:, [at[name] for name in kept]]
+    return np.column_stack([chosen, np.log(mean).astype(np.float32)])
+
+
+def _correction(gaps: Floats, blocks: Ints, level: float) -> float:
     """Find what to add to a quantile of units divided by the mean for its share to lie below.
 
     Args:
-        gaps: (N,) what was wanted less the quantile. weeks: (N,) of each. level: of the quantile.
+        gaps: (N,) what was wanted less the quantile. blocks: (N,) of time. level: of the quantile.
     """
     if not len(gaps):
         return 0.0
-    each = [_upper_quantile(gaps[weeks == week], level) for week in np.unique(weeks)]
-    return by_weeks(_upper_quantile(gaps, level), each)
+    each = [_upper_quantile(gaps[blocks == block], level) for block in np.unique(blocks)]
+    return by_periods(_upper_quantile(gaps, level), each)
 
 
 def _upper_quantile(gaps: Floats, level: float) -> float:

@@ -19,7 +19,8 @@ from sklearn.linear_model import LogisticRegression
 
 from larder.learning.features import Matrix
 from larder.learning.frames import Bools, Floats, Ints
-from larder.learning.shrinkage import by_weeks
+from larder.learning.metrics import squared_errors
+from larder.learning.shrinkage import by_periods
 
 ROUNDS: Final = 150
 PATIENCE: Final = 20
@@ -79,7 +80,7 @@ class RiskModel:
 
     def predict(self, rows: Matrix, outlook: Floats) -> Floats:
         """Return the calibrated probability (N,) of rows (N, F) whose outlook is given (N,)."""
-        return self.calibration.apply(logit(outlook) + self._learned(rows))
+        return self.calibration.apply(logit(outlook) + _learned(self.trees, rows))
 
     def contributions(self, rows: Matrix) -> Floats:
         """Return what each feature adds to the log-odds (N, F), the constant left out."""
@@ -88,12 +89,6 @@ class RiskModel:
         booster = lightgbm.Booster(model_str=self.trees)
         found = booster.predict(rows, pred_contrib=True, num_threads=1)
         return np.asarray(found, dtype=np.float64)[:, :-1]
-
-    def _learned(self, rows: Matrix) -> Floats:
-        if not self.trees or not len(rows):
-            return np.zeros(len(rows))
-        booster = lightgbm.Booster(model_str=self.trees)
-        return np.asarray(booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
 
 
 def fit_risk(
@@ -108,36 +103,61 @@ def fit_risk(
     """Learn the risk from N scores of the past whose outcome is known.
 
     The earlier half of the days grows the trees, the third quarter stops them and fits the
-    calibrations, the last quarter chooses among these.
+    calibrations, the last quarter chooses: the outlook as it is, calibrated, or with the trees on
+    top of it, whichever is simplest of those that serve as well as the best.
 
     Args:
         rows: (N, F) with `names`. outlook: (N,) probability from lots and forecasts.
         expected_units, wasted_units: (N,) expected from them, and what happened.
-        day: (N,) of each score, ascending with time.
+        day: (N,) of each score.
     """
     wasted = (wasted_units > 0).astype(np.float64)
     start = logit(outlook)
     cuts = np.quantile(day, [0.5, 0.75]) if len(day) else [0.0, 0.0]
     grows, stops = day < cuts[0], (day >= cuts[0]) & (day < cuts[1])
     chooses = day >= cuts[1]
-    trees = ""
-    if min(grows.sum(), stops.sum(), chooses.sum()) >= LEAST_ROWS and 0 < wasted[stops].mean() < 1:
-        trees = _trees(names, rows, start, wasted, grows, stops, seed)
-    unset = RiskModel(names, trees, Calibration("none", (), ()), 1.0)
-    raw = start + unset._learned(rows)
-    calibration = unset.calibration
-    if trees:
-        fitted = [fit_calibration(name, raw[stops], wasted[stops]) for name in CALIBRATORS]
-        errors = [np.mean((one.apply(raw[chooses]) - wasted[chooses]) ** 2) for one in fitted]
+    if min(grows.sum(), stops.sum(), chooses.sum()) < LEAST_ROWS or len(np.unique(wasted)) < 2:
+        trees, calibration = "", Calibration("none", (), ())
+    else:
+        grown = _trees(names, rows, start, wasted, grows, stops, seed)
+        choices = [(text, name) for text in ("", grown) for name in CALIBRATORS]
+        raw = {text: start + _learned(text, rows) for text in ("", grown)}
+        errors = [
+            squared_errors(
+                fit_calibration(name, raw[text][stops], wasted[stops]).apply(raw[text][chooses]),
+                wasted[chooses],
+            )
+            for text, name in choices
+        ]
+        trees, best = choices[simplest(np.stack(errors), day[chooses])]
         later = stops | chooses
-        best = CALIBRATORS[int(np.argmin(errors))]
         calibration = replace(
-            fit_calibration(best, raw[later], wasted[later]),
+            fit_calibration(best, raw[trees][later], wasted[later]),
             bounds=never_certain(len(np.unique(day[later])), _pairs(names, rows[later])),
         )
     # lots and forecasts have seen none of the days, the trees have no part in the units
     factor = units_factor(expected_units, wasted_units, day)
     return RiskModel(names, trees, calibration, factor)
+
+
+def simplest(errors: Floats, day: Ints) -> int:
+    """Choose among candidates, simplest first: the first that is as good as the best.
+
+    That is, within one standard error of their difference (Breiman, Friedman, Olshen and Stone
+    1984, Classification and Regression Trees, 3.4.3), days being what was drawn: the errors of one
+    day go together.
+
+    Args:
+        errors: (C, N) of each candidate and case. day: (N,) of each case.
+    """
+    _, code = np.unique(day, return_inverse=True)
+    days = int(code.max()) + 1
+    best = errors[int(np.argmin(errors.mean(axis=1)))]
+    for number, one in enumerate(errors):
+        worse = np.bincount(code, one - best, days)
+        if worse.sum() <= np.sqrt(days) * np.std(worse, ddof=min(days - 1, 1)):
+            return number
+    raise AssertionError("the best is no worse than itself")
 
 
 def units_factor(expected: Floats, wasted: Floats, day: Ints) -> float:
@@ -151,7 +171,7 @@ def units_factor(expected: Floats, wasted: Floats, day: Ints) -> float:
 
     weeks = day // 7
     each = [excess(weeks == week) for week in np.unique(weeks)]
-    return 1.0 + by_weeks(excess(np.ones(len(day), dtype=np.bool_)), each)
+    return 1.0 + by_periods(excess(np.ones(len(day), dtype=np.bool_)), each)
 
 
 def fit_calibration(name: str, log_odds: Floats, outcome: Floats) -> Calibration:
@@ -201,6 +221,14 @@ def _pairs(names: tuple[str, ...], rows: Matrix) -> int:
     """Count the pairs among rows (N, F); 0 where no feature tells them apart."""
     codes = [names.index(name) for name in ("location", "item") if name in names]
     return len(np.unique(rows[:, codes], axis=0)) if codes else 0
+
+
+def _learned(trees: str, rows: Matrix) -> Floats:
+    """Return what trees, if there are some, add to the log-odds (N,)."""
+    if not trees or not len(rows):
+        return np.zeros(len(rows))
+    booster = lightgbm.Booster(model_str=trees)
+    return np.asarray(booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
 
 
 def _trees(

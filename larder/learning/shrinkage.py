@@ -1,4 +1,4 @@
-"""How much to believe of a deviation that was seen in a few weeks."""
+"""How much to believe of a deviation that was seen in a few periods."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def by_weeks(found: float, each: Sequence[float]) -> float:
-    """Shrink a deviation towards 0 by how much it differs from week to week.
+def by_periods(found: float, each: Sequence[float]) -> float:
+    """Shrink a deviation towards 0 by how much it differs from period to period.
 
-    What one week had in common (a holiday, a season) says little about the next. Less than two
-    weeks say nothing. Source: the positive-part James-Stein estimator (Efron and Morris 1973,
+    What one period had in common (a holiday, a season) says little about the next. Less than two
+    periods say nothing. Source: the positive-part James-Stein estimator (Efron and Morris 1973,
     JASA 68).
 
     Args:
-        found: the deviation over all weeks. each: that of each week.
+        found: the deviation over all periods. each: that of each, which must not hang together.
     """
     if len(each) < 2 or not found:
         return 0.0

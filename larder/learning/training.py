@@ -13,9 +13,9 @@ from larder.learning import quantiles, risk
 from larder.learning.features import Surroundings
 from larder.learning.forecasts import WARM_UP_DAYS, observed_demand, training_features
 from larder.learning.frames import Bools, Floats, Ints
-from larder.learning.outlook import NAMES, Outlook, outlook
+from larder.learning.outlook import MOST_ROWS, NAMES, Outlook, outlook
 from larder.learning.panel import Panel
-from larder.learning.quantiles import QuantileModel, fit_quantiles
+from larder.learning.quantiles import FOLD_DAYS, FOLDS, QuantileFit, QuantileModel, fit_quantiles
 from larder.learning.risk import Calibration, RiskModel, fit_risk
 from larder.learning.stability import Reference, reference
 from larder.learning.surroundings import Codes
@@ -23,6 +23,7 @@ from larder.learning.waste import held_outcomes, horizon_count
 
 LEAST_DAYS: Final = 84
 LEAST_CELLS: Final = 2_000
+DAYS_A_WEEK: Final = 7
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,10 @@ class Learned:
         try:
             of_risk = _frozen(json.loads(risk)["risk"])
             parts = json.loads(demand)
+            of_demand = _frozen(parts["demand"])
             return cls(
-                QuantileModel(**_frozen(parts["demand"])),
+                # a model of before names were kept apart had the same for both
+                QuantileModel(**{"scatter_names": of_demand["names"]} | of_demand),
                 RiskModel(
                     **of_risk | {"calibration": Calibration(**_frozen(of_risk["calibration"]))}
                 ),
@@ -116,7 +119,7 @@ def learn(
     codes: Codes,
     seed: int = 0,
 ) -> Learned:
-    """Learn from all days of the panel: demand, and the risk on days that demand had not seen.
+    """Learn from all days of the panel: demand, and the risk by means that had not seen its days.
 
     Args:
         shelf_life_days: (S,). horizon: days ahead that both are for. codes: of the names in
@@ -128,31 +131,60 @@ def learn(
         observed_demand(panel, WARM_UP_DAYS, last),
         seed=seed,
     )
-    ahead = min(horizon, horizon_count(shelf_life_days))
-    held = outlook(
-        fit.earlier,
-        panel,
-        surroundings,
-        shelf_life_days,
-        WARM_UP_DAYS + fit.split - 1,
-        last - 1,
-        ahead,
-        seed=seed,
-    )
-    wasted, known = outcomes(held, panel, shelf_life_days)
-    day = np.broadcast_to(held.column[:, None], known.shape)[known]
-    order = np.argsort(day, kind="stable")
-    found = fit_risk(
-        NAMES,
-        held.rows[known][order],
-        held.probability[known][order],
-        held.units[known][order],
-        wasted[known][order],
-        day[order],
-        seed,
-    )
+    found = _learn_risk(fit, panel, surroundings, shelf_life_days, horizon, seed)
     spread = reference(panel, surroundings, WARM_UP_DAYS, seed)
     return Learned(fit.model, found, horizon, codes, spread)
+
+
+def _learn_risk(
+    fit: QuantileFit,
+    panel: Panel,
+    surroundings: Surroundings,
+    shelf_life_days: Ints,
+    horizon: int,
+    seed: int,
+) -> RiskModel:
+    """Learn the risk from one week of every four, each forecast by a model that left it out.
+
+    Weeks that are months apart differ as those to come will; of four weeks in a row only one thing
+    can be learned: what they had in common.
+    """
+    ahead = min(horizon, horizon_count(shelf_life_days))
+    blocks = range(WARM_UP_DAYS, panel.width - DAYS_A_WEEK - 1, FOLD_DAYS)
+    rows = [np.zeros((0, len(NAMES)), dtype=np.float32)]
+    probability, units, wasted = ([np.zeros(0)] for _ in range(3))
+    day = [np.zeros(0, dtype=np.int64)]
+    for number, first in enumerate(blocks):
+        if number % FOLDS not in fit.unseen:
+            continue
+        # the second week: what was held then is gone before the block ends
+        start = first + DAYS_A_WEEK
+        held = outlook(
+            fit.unseen[number % FOLDS],
+            panel,
+            surroundings,
+            shelf_life_days,
+            start,
+            min(start + DAYS_A_WEEK - 1, panel.width - 2),
+            ahead,
+            most_rows=MOST_ROWS // len(blocks),
+            seed=seed,
+        )
+        gone, known = outcomes(held, panel, shelf_life_days)
+        rows.append(held.rows[known])
+        probability.append(held.probability[known])
+        units.append(held.units[known])
+        wasted.append(gone[known])
+        day.append(np.broadcast_to(held.column[:, None], known.shape)[known])
+    return fit_risk(
+        NAMES,
+        np.concatenate(rows),
+        np.concatenate(probability),
+        np.concatenate(units),
+        np.concatenate(wasted),
+        np.concatenate(day),
+        seed,
+    )
 
 
 def refit(learned: Learned, panel: Panel, surroundings: Surroundings, seed: int = 0) -> Learned:

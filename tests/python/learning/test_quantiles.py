@@ -9,10 +9,10 @@ import pytest
 from demand_series import make_series
 
 from larder.learning.censoring import Observed, blurred
-from larder.learning.features import Features, demand_features
+from larder.learning.features import YEAR_DAYS, Features, demand_features
 from larder.learning.frames import Floats
 from larder.learning.metrics import pinball
-from larder.learning.quantiles import QuantileFit, fit_quantiles, whole_units
+from larder.learning.quantiles import QuantileFit, fit_quantiles, scatter_names, whole_units
 
 FIRST, SPLIT = 56, 360
 LEVELS = (0.1, 0.5, 0.9)
@@ -117,12 +117,12 @@ def test_days_that_sold_out_do_not_lower_what_is_expected(case: Case) -> None:
         for fit in (told, naive)
     )
     assert covered == pytest.approx(0.9, abs=0.06)
-    assert missed < 0.87
+    assert missed < covered - 0.01
 
 
 def test_the_earlier_model_has_not_seen_the_later_days() -> None:
-    panel, surroundings = make_series(seed=4, days=150)
-    features = demand_features(panel, surroundings, FIRST, 149)
+    panel, surroundings = make_series(seed=4, days=360)
+    features = demand_features(panel, surroundings, FIRST, 359)
     units = panel.sold[:, FIRST:]
     fit = little_fit(features, Observed.whole(units))
     assert 0.7 < fit.split / units.shape[1] < 0.9
@@ -157,3 +157,9 @@ def test_unknown_units_are_not_learned_and_nothing_at_all_is_refused() -> None:
     renamed = replace(features, names=("other", *features.names[1:]))
     with pytest.raises(ValueError, match="not those"):
         fit.model.predict(renamed)
+
+
+def test_scatter_knows_no_event_before_a_year_is_over() -> None:
+    names = ("ratio_mean_7_days", "is_holiday", "days_to_holiday", "rain", "location", "weekday")
+    assert scatter_names(names, YEAR_DAYS) == names
+    assert scatter_names(names, YEAR_DAYS - 1) == ("ratio_mean_7_days", "weekday")

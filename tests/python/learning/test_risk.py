@@ -20,6 +20,7 @@ from larder.learning.risk import (
     fit_risk,
     logit,
     never_certain,
+    simplest,
 )
 
 DAYS = 80
@@ -80,6 +81,25 @@ def test_later_days_choose_the_calibration() -> None:
     assert misled.calibration.name == "none"
     always = fitted(outlook, happened(np.full(ROWS, 0.5)), scores)
     assert always.calibration.name != "none"
+
+
+def test_nothing_is_learned_on_top_of_an_outlook_that_is_right() -> None:
+    """What helps by less than days differ is chance: of what is as good, the simplest is kept."""
+    scores = some_scores()
+    outlook = expit(scores[1])
+    model = fitted(outlook, happened(outlook), scores)
+    assert not model.trees
+    assert model.calibration.name == "none"
+    rng = np.random.default_rng(3)
+    day = np.repeat(np.arange(10), 50)
+    noise = rng.normal(0, 0.1, (3, 500))
+    better = np.array([0.5, 0.3, 0.299])[:, None]
+    assert simplest(better + noise, day) == 1
+    assert simplest(better[[1, 1, 1]] + noise[[0, 0, 0]], day) == 0
+    # of one day nothing can be said: the best is taken
+    assert simplest(better + noise, np.zeros(500, dtype=np.int64)) == int(
+        np.argmin((better + noise).mean(axis=1))
+    )
 
 
 @given(
@@ -178,8 +198,8 @@ def test_a_longer_horizon_is_never_less_of_a_risk() -> None:
     rows, log_odds, day = some_scores()
     rows[:, 0] = rng.integers(1, 4, ROWS)
     outlook = expit(log_odds)
-    wasted = happened(expit(log_odds + 1.5 - 0.6 * rows[:, 0]))
-    model = fit_risk(NAMES, rows, outlook, outlook, wasted, day)
+    wasted = happened(expit(log_odds + 1.5 - 0.6 * rows[:, 0] + 2 * (rows[:, 1] > 0.7)))
+    model = fit_risk(("horizon", "share"), rows, outlook, outlook, wasted, day)
     assert model.trees
     more = np.array([1, 0], dtype=np.float32)
     longer = [model.predict(rows + days * more, outlook) for days in range(4)]

@@ -271,7 +271,6 @@ def later(case: Case) -> Outlook:
 def test_risks_are_coherent_and_better_than_what_is_usual(case: Case, later: Outlook) -> None:
     probability, units = later.risks(case.learned.risk)
     held = later.held[:, None]
-    assert case.learned.risk.trees
     assert ((probability >= 0) & (probability <= 1)).all()
     assert (np.diff(probability, axis=1) >= 0).all()
     assert (np.diff(units, axis=1) >= 0).all()
