@@ -11,6 +11,7 @@ NAMES = (
     "newsvendor",
     "waste",
     "savings",
+    "cold_start",
     "sample",
     "loading",
     "segments",
