@@ -9,9 +9,8 @@ seen (cross-fitting; Chernozhukov et al. 2018, Econometrics Journal 21), as it w
 these days also say after how many trees to stop.
 
 A day that sold out counts as the share of it with stock, units by that share (a Poisson rate with
-exposure; McCullagh and Nelder, Generalized Linear Models, 1989, 6.2); for the scatter, its units
-are a lower bound, and what it may have been is drawn from like days beyond it (redistribution to
-the right; Efron 1967, Berkeley Symposium 5; Portnoy 2003, JASA 98).
+exposure; McCullagh and Nelder, Generalized Linear Models, 1989, 6.2); for the scatter, what its empty
+hours would have sold is drawn (`censoring.wanted_units`).
 """
 
 from __future__ import annotations
