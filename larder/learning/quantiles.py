@@ -9,8 +9,8 @@ seen (cross-fitting; Chernozhukov et al. 2018, Econometrics Journal 21), as it w
 these days also say after how many trees to stop.
 
 A day that sold out counts as the share of it with stock, units by that share (a Poisson rate with
-exposure; McCullagh and Nelder, Generalized Linear Models, 1989, 6.2); for the scatter, what its empty
-hours would have sold is drawn (`censoring.wanted_units`).
+exposure; McCullagh and Nelder, Generalized Linear Models, 1989, 6.2); for the scatter, what would
+have been sold in its empty hours is drawn (`censoring.wanted_units`).
 """
 
 from __future__ import annotations
