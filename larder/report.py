@@ -7,7 +7,7 @@ network what a test says of a model, and shows it week by week.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +65,7 @@ SIGNALS: Final = """
     select signal, value, threshold, is_alarm
     from marts.ml_monitoring
     where as_of_date = (select max(as_of_date) from marts.ml_monitoring) and value is not null
-    order by is_alarm desc, abs(value / threshold) desc, signal
+    order by is_alarm desc, abs(value - threshold) / threshold, signal
     limit 8
 """
 
@@ -87,7 +87,7 @@ class Section:
     charts: Sequence[Chart] = ()
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
-    numbers: Sequence[str] = field(default_factory=tuple)
+    numbers: Sequence[str] = ()
 
 
 def write_report(settings: Settings, days: int, progress: Progress) -> Path:
