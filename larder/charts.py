@@ -27,7 +27,13 @@ _CONFIG: Final[dict[str, Any]] = {
         "labelFontSize": 12,
         "titleFontSize": 12,
     },
-    "legend": {"title": None, "orient": "top", "labelFontSize": 12, "labelColor": INK},
+    "legend": {
+        "title": None,
+        "orient": "top",
+        "labelFontSize": 12,
+        "labelColor": INK,
+        "columnPadding": 24,
+    },
     "range": {"category": [OWN, OTHER]},
 }
 
@@ -75,11 +81,11 @@ def order_levels(levels: pd.DataFrame, marks: pd.DataFrame) -> str:
         )
     )
     rules = alt.Chart(marks).encode(alt.Y("cost:Q"))
-    names = rules.mark_text(align="right", dx=-4, dy=-6, color=INK, fontSize=12)
+    names = rules.mark_text(dy=-7, color=INK, fontSize=12)
     return _svg(
         area
         + rules.mark_rule(color=INK, strokeDash=[4, 4])
-        + names.encode(text="name:N", x=alt.value(WIDTH))
+        + names.encode(text="name:N", x=alt.value(WIDTH / 2))
     )
 
 
