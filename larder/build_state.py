@@ -99,13 +99,14 @@ def is_drifting(settings: Settings) -> bool:
     """Tell whether the last build said that a model no longer fits what happens."""
     if not settings.build_database.exists():
         return False
-    with open_build(settings) as connection:
-        try:
+    try:
+        with open_build(settings) as connection:
             found = connection.execute(
                 "select count(*) from marts.rpt_alerts where alert_kind = 'model_drift'"
             ).fetchall()
-        except duckdb.CatalogException:  # killed before its last table
-            return False
+    except (duckdb.CatalogException, duckdb.IOException):
+        # killed before its last table, or no database at all: dbt will say so
+        return False
     return bool(found[0][0])
 
 

@@ -31,6 +31,9 @@ def alert(settings: Settings, *kinds: str) -> None:
 
 def test_only_an_alarm_of_a_model_is_drift(settings: Settings) -> None:
     assert not is_drifting(settings)
+    settings.build_database.write_text("no database")
+    assert not is_drifting(settings)
+    settings.build_database.unlink()
     with duckdb.connect(str(settings.build_database)):
         pass
     assert not is_drifting(settings)  # killed before its last table
