@@ -13,7 +13,7 @@ import pandas as pd
 
 from larder.learning import orders, training, waste
 from larder.learning.challenge import demand_results, known_before, risk_results
-from larder.learning.frames import Days, Ints, days, flags, texts
+from larder.learning.frames import Days, Floats, Ints, Texts, days, flags, numbers, texts
 from larder.learning.metrics import Result
 from larder.learning.orders import Costs
 from larder.learning.panel import Panel
@@ -193,8 +193,15 @@ def read(text: str) -> list[Result]:
 
 
 def snapshot(*frames: pd.DataFrame) -> str:
-    """Return a SHA-256 over the rows of frames, whatever their order."""
+    """Return a SHA-256 over the rows of frames, whatever their order and the engine's types."""
     found = hashlib.sha256()
     for frame in frames:
-        found.update(np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy()).tobytes())
+        plain = pd.DataFrame({str(name): _plain(frame, str(name)) for name in frame})
+        found.update(np.sort(pd.util.hash_pandas_object(plain, index=False).to_numpy()).tobytes())
     return found.hexdigest()
+
+
+def _plain(frame: pd.DataFrame, name: str) -> Floats | Texts:
+    """Read a column as numbers, or as texts where it holds none."""
+    values = numbers(frame, name)
+    return texts(frame, name) if np.isnan(values).all() else values

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import around
+from score_warehouse import build, put
 
 from larder.learning.evaluation import DAYS_BETWEEN
 from larder.learning.features import Surroundings, demand_features
@@ -62,89 +63,12 @@ TEXTS = {
     "artefact_hash", "decision", "metric", "baseline_name", "signal", "data_snapshot", "scores",
     "champion_scores", "artefact",
 }  # fmt: skip
-INPUTS = {
-    "int_stock__score_days": "days",
-    "int_stock__score_pairs": "pairs",
-    "int_stock__units_held": "held",
-    "int_orders__candidates": "candidates",
-    "dim_items": "items",
-    "int_clock__now": "now",
-    "dim_region_dates": "calendar",
-    "int_catalog__promoted_times": "promotions",
-    "int_orders__item_trends": "trends",
-}
-COLUMN_TYPES = {
-    "location_id": "varchar",
-    "item_id": "varchar",
-    "as_of_date": "date",
-    "order_date": "date",
-    "expires_on": "date",
-    "as_of_at": "timestamp",
-    "is_stocked_out": "boolean",
-    "is_holiday": "boolean",
-    "is_on_offer": "boolean",
-    "price_usd": "decimal(12, 4)",
-    "units": "bigint",
-}
-
-
-class Configuration(dict[str, str]):
-    """Stand in for what dbt knows of a model's configuration."""
-
-    def __call__(self, **_: Any) -> None:
-        """Accept more of it."""
-
-    def meta_get(self, key: str) -> str:
-        """Return what the project's YAML says."""
-        return self[key]
-
-
-class Dbt:
-    """Stand in for the object that dbt hands to a Python model."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
-        self.connection = connection
-        self.this = name
-        self.config = Configuration(retrain_days="28")
-        tables = connection.execute("select table_name from duckdb_tables()").fetchall()
-        self.is_incremental = (name,) in tables
-
-    def ref(self, name: str) -> duckdb.DuckDBPyRelation:
-        """Return a table as a relation."""
-        return self.connection.table(name)
 
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(str(tmp_path / "build.duckdb")) as connection:
         yield connection
-
-
-def put(connection: duckdb.DuckDBPyConnection, network: Any, rows: str = "true") -> None:
-    for table, name in INPUTS.items():
-        frame = getattr(network, name)
-        columns = ", ".join(
-            f"cast({column} as {COLUMN_TYPES[column]}) as {column}"
-            if column in COLUMN_TYPES
-            else column
-            for column in frame.columns
-        )
-        connection.execute(
-            f"create or replace table {table} as select {columns} from frame where {rows}"
-        )
-
-
-def build(
-    connection: duckdb.DuckDBPyConnection, scores: Callable[[str], ModuleType], name: str
-) -> pd.DataFrame:
-    if name != "ml_models" and not Dbt(connection, "ml_models").is_incremental:
-        build(connection, scores, "ml_models")
-    dbt = Dbt(connection, name)
-    connection.register("result", scores(name).model(dbt, connection))
-    verb = f"insert into {name}" if dbt.is_incremental else f"create table {name} as"
-    connection.execute(f"{verb} select * from result")
-    frame: pd.DataFrame = connection.table(name).df()
-    return frame
 
 
 @pytest.mark.parametrize("name", MODELS)
