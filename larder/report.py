@@ -254,9 +254,10 @@ def _level_section(proof: Proof) -> Section:
         [
             "The same days replayed with one level of service for everything: the chance that the "
             "demand until the next delivery is met. Ordering little loses sales, ordering much "
-            f"ends as waste. The best single level, {best.idxmin():.0%}, costs {best.min():,.2f} "
-            "USD a day and item of a place; the plan chooses a level for each item by what a "
-            f"missed sale and a wasted unit of it cost, and comes to {marks['cost'][0]:,.2f}.",
+            f"ends as waste. The best single level in hindsight, {best.idxmin():.0%}, costs "
+            f"{best.min():,.2f} USD a day and item of a place; the plan chooses beforehand, for "
+            "each item by what a missed sale and a wasted unit of it cost, and comes to "
+            f"{marks['cost'][0]:,.2f}.",
         ],
         [Chart(charts.order_levels(levels, marks), "Dashed: the plan, and what was really done.")],
     )
