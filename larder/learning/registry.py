@@ -202,6 +202,6 @@ def snapshot(*frames: pd.DataFrame) -> str:
 
 
 def _plain(frame: pd.DataFrame, name: str) -> Floats | Texts:
-    """Read a column as numbers, or as texts where it holds none."""
+    """Read a column as numbers, or as texts where one of its values is none."""
     values = numbers(frame, name)
-    return texts(frame, name) if np.isnan(values).all() else values
+    return values if (np.isfinite(values) == frame[name].notna()).all() else texts(frame, name)

@@ -51,6 +51,8 @@ def reference(panel: Panel, surroundings: Surroundings, first: int, seed: int = 
     ]
     shares = [_spread(one, bounds) for one, bounds in zip(values.T, edges, strict=True)]
     windows = [age // WINDOW_DAYS == n for n in range((panel.width - first) // WINDOW_DAYS)]
+    # what was hardly open for four weeks would make any drift look usual
+    windows = [window for window in windows if window.sum() >= MIN_OBSERVATIONS]
     usual = [
         max(
             (stability_index(expected, _spread(one[window], bounds)) for window in windows),
