@@ -29,8 +29,15 @@ class Settings(BaseSettings):
     as_of: datetime | None = None
     lock_wait_seconds: float = Field(default=600.0, ge=0)
     memory_limit: str = "2GB"
+    snowflake_account: str | None = None
+    snowflake_user: str | None = None
+    snowflake_private_key_path: Path | None = None
+    # Only for a private link: Snowflake's own name is made from the account.
+    snowflake_host: str | None = None
+    snowflake_port: int = 443
+    snowflake_protocol: Literal["http", "https"] = "https"
 
-    @field_validator("home", "landing", "key_file")
+    @field_validator("home", "landing", "key_file", "snowflake_private_key_path")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

@@ -1,10 +1,16 @@
 {#-
-    The statements that list the segments below a home, and their newest verdicts (DuckDB).
+    The statements that list the segments that there are, and their newest verdicts.
 
-    They make the temporary tables `segments_found` (segment, path) and `verdicts_found` (segment,
-    verdict).
+    They make the temporary tables `segments_found` (segment, path), `verdicts_found` (segment,
+    verdict) and `compacted_found` (compacted_segments_sql). On DuckDB they look into the home
+    folder; on Snowflake at what the loader has uploaded, which is never compacted.
 -#}
-{% macro found_segments_sql(home) -%}
+{% macro found_segments_sql() -%}
+    {{ return(adapter.dispatch('found_segments_sql')()) }}
+{%- endmacro %}
+
+{% macro default__found_segments_sql() -%}
+    {%- set home = env_var('LARDER_HOME', 'warehouse') | replace("'", "''") %}
     {%- set has_verdicts = run_query(
         "select count(*) from glob('" ~ home ~ "/audit/verdicts/*.parquet')"
     ).rows[0][0] > 0 %}
@@ -21,4 +27,19 @@
     {%- else -%}
     select null::varchar as segment, null::varchar as verdict where false;
     {%- endif %}
+    {{ compacted_segments_sql(home) }}
+{%- endmacro %}
+
+{% macro snowflake__found_segments_sql() -%}
+    create or replace temp table segments_found as
+    select segment, '' as path
+    from larder_raw.landing.manifest;
+    create or replace temp table verdicts_found as
+    select segment, max_by(verdict, decided_at) as verdict
+    from larder_raw.landing.verdicts
+    group by segment;
+    create or replace temp table compacted_found as
+    select segment, uploaded_at as accepted_at
+    from larder_raw.landing.manifest
+    where false;
 {%- endmacro %}

@@ -5,17 +5,10 @@
     unless LARDER_UNAUDITED is `wait` (as in `larder run`). What was accepted before stays with
     its moment, also when it is held later: incremental models have it already, so it leaves the
     list at the next full refresh. Segments that are gone (compacted, erased) leave it at once.
-    On Snowflake the loader keeps `raw.segments` and the tables itself.
 -#}
 {% macro freeze_raw() -%}
-    {{ return(adapter.dispatch('freeze_raw')()) }}
-{%- endmacro %}
-
-{% macro default__freeze_raw() -%}{%- endmacro %}
-
-{% macro duckdb__freeze_raw() -%}
     {%- if execute and flags.WHICH in ('run', 'build') -%}
-        {%- do run_query(accept_segments_sql(env_var('LARDER_HOME', 'warehouse') | replace("'", "''"))) -%}
+        {%- do run_query(accept_segments_sql()) -%}
         {%- do run_query(rejected_records_sql()) -%}
         {%- do run_query(unreadable_records_sql()) -%}
         {%- for node in graph.sources.values() if node.config.meta.is_landed -%}

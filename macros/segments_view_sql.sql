@@ -1,5 +1,5 @@
 {#-
-    The view of an entity over its accepted segments (DuckDB): the good records, with the moment
+    The view of an entity over its accepted segments: the good records, with the moment
     they were accepted.
 -#}
 {% macro segments_view_sql(node) -%}

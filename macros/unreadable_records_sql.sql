@@ -1,6 +1,5 @@
 {#-
-    The view of the good records, whatever the entity, with optional fields that could not be read
-    (DuckDB).
+    The view of the good records, whatever the entity, with optional fields that could not be read.
 -#}
 {% macro unreadable_records_sql() -%}
     create or replace view raw.unreadable_records as

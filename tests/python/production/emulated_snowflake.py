@@ -1,0 +1,254 @@
+"""An emulated Snowflake behind HTTP: fakesnow, with what it lacks for the whole job of Larder.
+
+Run as a program it prints its port, serves until it is stopped, and appends to the file that it is
+given every statement that it only pretends to have done.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import fakesnow.cursor
+import fakesnow.server
+import fakesnow.transforms
+import pandas as pd
+import snowflake.connector.errors
+import sqlglot
+import uvicorn
+from snowflake.snowpark import Session
+from sqlglot import exp
+from starlette.concurrency import run_in_threadpool
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+COMMENT = r"\s*(?:/\*.*?\*/\s*)*"
+PROCEDURE = re.compile(
+    r"(?:with\s+\S+\s+as\s+procedure|create or replace procedure).*?\$\$(.*)\$\$", re.S | re.I
+)
+# What it does not know and what changes no table.
+PRETENDED = re.compile(
+    COMMENT + r"(?:grant|revoke|remove|drop procedure|use (?:secondary )?roles?)\b", re.S | re.I
+)
+SHOW_GRANTS = re.compile(COMMENT + r"show\s+grants\b", re.S | re.I)
+NO_GRANTS = (
+    "select ''::varchar as \"privilege\", ''::varchar as \"grantee_name\", "
+    "''::varchar as \"granted_to\" where 1 = 0"
+)
+
+
+# Functions of Snowflake's that fakesnow leaves to DuckDB, in DuckDB's words.
+FUNCTIONS = {
+    "TRY_TO_TIMESTAMP_TZ": "try_cast({0} as timestamptz)",
+}
+
+
+def _known_functions(expression: Any) -> None:
+    for node in list(expression.find_all(exp.Anonymous)):
+        if template := FUNCTIONS.get(node.name.upper()):
+            arguments = [one.sql(dialect="duckdb") for one in node.expressions]
+            node.replace(sqlglot.parse_one(template.format(*arguments), read="duckdb"))
+    for node in list(expression.find_all(exp.ArrayContains)):
+        wanted = node.expression
+        wanted = wanted.this if isinstance(wanted, exp.ToVariant) else wanted
+        array = node.this.this if isinstance(node.this, exp.Cast) else node.this
+        node.replace(exp.func("json_contains", array, exp.func("to_json", wanted)))
+
+
+def _small_integers_of_casts(integer_precision: Any) -> Any:
+    """Leave an integer cast at 32 bits: DuckDB adds no others to a date."""
+
+    def changed(expression: Any) -> Any:
+        if isinstance(expression, exp.DataType) and isinstance(expression.parent, exp.Cast):
+            if expression.this == exp.DataType.Type.INT:
+                return expression
+        return integer_precision(expression)
+
+    return changed
+
+
+def _transform_as_duckdb_can(transform: Any) -> Any:
+    def transformed(self: Any, expression: Any, params: Any) -> Any:
+        _known_functions(expression)
+        if isinstance(expression, exp.Create) and expression.kind in ("VIEW", "TABLE"):
+            properties = expression.args.get("properties")
+            if properties:  # DuckDB refuses qualified names of temporary tables
+                kept = [
+                    one
+                    for one in properties.expressions
+                    if not isinstance(one, exp.TemporaryProperty)
+                ]
+                expression.set("properties", exp.Properties(expressions=kept) if kept else None)
+            if isinstance(expression.this, exp.Schema) and expression.expression:
+                # … and constraints beside the columns of a table made from a query
+                columns = [
+                    one for one in expression.this.expressions if isinstance(one, exp.ColumnDef)
+                ]
+                expression.this.set("expressions", columns)
+        return transform(self, expression, params)
+
+    return transformed
+
+
+def _merge_with_qualified_values(merge: Any) -> Any:
+    def merged(expression: Any) -> Any:
+        if isinstance(expression, exp.Merge):
+            source = expression.args["using"].alias_or_name
+            for when in expression.args["whens"].expressions:
+                then = when.args["then"]
+                if isinstance(then, exp.Insert) and then.expression is not None:
+                    for column in then.expression.find_all(exp.Column):
+                        if not column.table:  # a value to insert is always the source's
+                            column.set("table", exp.to_identifier(source))
+        return merge(expression)
+
+    return merged
+
+
+def _execute_like_snowflake(execute: Any) -> Any:
+    def roll_back(cursor: Any) -> None:
+        try:
+            cursor._duck_conn.execute("rollback")
+        except duckdb.Error:
+            pass
+
+    def executed(self: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return execute(self, *arguments, **options)
+        except snowflake.connector.errors.Error:
+            roll_back(self)  # a failed statement does not spoil its transaction there
+            raise
+        except Exception as error:  # an answer of 500 would make the connector try for minutes
+            roll_back(self)
+            raise snowflake.connector.errors.ProgrammingError(
+                msg=f"{type(error).__name__}: {error}", errno=1003, sqlstate="42000"
+            ) from error
+
+    return executed
+
+
+def patch() -> None:
+    """Teach fakesnow what dbt-snowflake needs."""
+    cursor = fakesnow.cursor.FakeSnowflakeCursor
+    cursor._transform = _transform_as_duckdb_can(cursor._transform)
+    cursor.execute = _execute_like_snowflake(cursor.execute)
+    fakesnow.transforms.integer_precision = _small_integers_of_casts(
+        fakesnow.transforms.integer_precision
+    )
+    fakesnow.transforms.merge = _merge_with_qualified_values(fakesnow.transforms.merge)
+
+
+class Emulator:
+    """Answer for Snowflake; `pretended` is the file for what was only pretended."""
+
+    def __init__(self, port: int, pretended: Path) -> None:
+        self._port = port
+        self._pretended = pretended
+        self._frames = count()
+        self._app = fakesnow.server.app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].endswith("/query-request"):
+            await self._app(scope, receive, send)
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        is_packed = dict(scope["headers"]).get(b"content-encoding") == b"gzip"
+        request = json.loads(gzip.decompress(body) if is_packed else body)
+        answer = await self._answer(request.get("sqlText", ""))
+        if answer is not None:
+            request["sqlText"] = answer
+            body = json.dumps(request).encode()
+            body = gzip.compress(body) if is_packed else body
+            headers = [one for one in scope["headers"] if one[0] != b"content-length"]
+            length = (b"content-length", str(len(body)).encode())
+            scope = {**scope, "headers": [*headers, length]}
+        is_given = False
+
+        async def give_body() -> Message:
+            nonlocal is_given
+            if is_given:
+                return await receive()
+            is_given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, give_body, send)
+
+    async def _answer(self, statement: str) -> str | None:
+        """Return another statement that gives the answer, or null: fakesnow knows it."""
+        if SHOW_GRANTS.match(statement):
+            return NO_GRANTS
+        if procedure := PROCEDURE.search(statement):
+            try:
+                result = await run_in_threadpool(self._call, procedure.group(1))
+                return f"select '{str(result).replace(chr(39), '')}' as result"
+            except Exception as error:
+                traceback.print_exc()
+                text = f"{type(error).__name__}: {error}".replace("'", "")[:400]
+                return f"select error('{text}')"
+        if PRETENDED.match(statement):
+            with self._pretended.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(statement) + "\n")
+            return "select 'Statement executed successfully.' as status"
+        return None
+
+    def _call(self, code: str) -> object:
+        """Run the code of a stored procedure through a session of Snowpark's."""
+        session = Session.builder.configs(
+            {
+                **{name: "emulated" for name in ("user", "password", "account")},
+                "host": "127.0.0.1",
+                "port": self._port,
+                "protocol": "http",
+                "database": "LARDER_ANALYTICS",
+                "schema": "PUBLIC",
+            }
+        ).create()
+
+        def create_dataframe(frame: pd.DataFrame, *_: object, **__: object) -> Any:
+            name = f"LARDER_ANALYTICS.PUBLIC.__FRAME_{threading.get_ident()}_{next(self._frames)}"
+            connection = fakesnow.server.shared_fs.duck_conn.cursor()
+            connection.register("__frame", frame)
+            connection.execute("create schema if not exists LARDER_ANALYTICS.PUBLIC")
+            connection.execute(f"create or replace table {name} as select * from __frame")
+            return session.table(name)
+
+        session.createDataFrame = create_dataframe
+        session.create_dataframe = create_dataframe
+        names: dict[str, Any] = {"__name__": "procedure"}
+        try:
+            exec(compile(code, "<procedure>", "exec"), names)  # noqa: S102
+            return names["main"](session)
+        finally:
+            # the session's own close cancels queries, which fakesnow does not know
+            session.connection.close()
+
+
+def main(pretended: Path) -> None:
+    """Serve until stopped."""
+    patch()
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    print(port, flush=True)  # noqa: T201
+    config = uvicorn.Config(Emulator(port, pretended), log_level="warning")
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
