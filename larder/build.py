@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from larder import snowflake
 from larder.build_state import (
     fingerprint,
     forget_tested,
@@ -146,6 +147,7 @@ def run_dbt(
             "LARDER_HOME": str(settings.home),
             "LARDER_AS_OF": settings.as_of.isoformat() if settings.as_of else "",
         }
+        | snowflake.environment(settings)
     )
     last_lines: deque[str] = deque(maxlen=KEPT_LINES)
     with subprocess.Popen(

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import duckdb
 
+from larder import snowflake
 from larder.errors import BuildError
 from larder.settings import PROJECT_ROOT, Settings
-from larder.warehouse import open_build, require_build
+from larder.warehouse import literal, open_build, require_build
 from loaders.ledger import find_segments
 
 # What the build is made of, besides the accepted segments.
@@ -69,11 +70,12 @@ def require_tested_build(settings: Settings) -> str:
     Raises:
         BuildError: it failed, was killed, or somebody has written into it since.
     """
-    require_build(settings)
+    if settings.target != "prod":
+        require_build(settings)
     tested = _read(_tested(settings))
     if tested.get("build") != _stamp(settings):
         raise BuildError(
-            f"{settings.build_database} has not passed its tests as it is now: the last build "
+            f"{_build_name(settings)} has not passed its tests as it is now: the last build "
             "failed or was killed, or something else has written into it. Run `larder build` and "
             "publish again; readers keep what is published."
         )
@@ -82,32 +84,31 @@ def require_tested_build(settings: Settings) -> str:
 
 def holds_any(settings: Settings, segments: Collection[str]) -> bool:
     """Tell whether the build was made from any of these segments."""
-    if not segments or not settings.build_database.exists():
+    if not segments:
         return False
-    with open_build(settings) as connection:
-        try:
-            found = connection.execute(
-                "select count(*) from raw.segments where segment in (select unnest(?))",
-                [list(segments)],
-            ).fetchall()
-        except duckdb.CatalogException:  # killed before its first table
-            return False
-    return bool(found[0][0])
+    names = ", ".join(literal(name) for name in segments)
+    return _count(settings, f"select count(*) from raw.segments where segment in ({names})") > 0
 
 
 def is_drifting(settings: Settings) -> bool:
     """Tell whether the last build said that a model no longer fits what happens."""
+    query = "select count(*) from marts.rpt_alerts where alert_kind = 'model_drift'"
+    return _count(settings, query) > 0
+
+
+def _count(settings: Settings, query: str) -> int:
+    """Ask the last build for a number; nought where it has no such table yet."""
+    if settings.target == "prod":
+        return snowflake.count(settings, "transformer", query)
     if not settings.build_database.exists():
-        return False
+        return 0
     try:
         with open_build(settings) as connection:
-            found = connection.execute(
-                "select count(*) from marts.rpt_alerts where alert_kind = 'model_drift'"
-            ).fetchall()
+            found = connection.execute(query).fetchall()
     except (duckdb.CatalogException, duckdb.IOException):
-        # killed before its last table, or no database at all: dbt will say so
-        return False
-    return bool(found[0][0])
+        # killed before its first table, or no database at all: dbt will say so
+        return 0
+    return int(found[0][0])
 
 
 def published_from(settings: Settings) -> dict[str, str]:
@@ -128,7 +129,14 @@ def _published(settings: Settings) -> Path:
     return settings.home / "published.json"
 
 
+def _build_name(settings: Settings) -> str:
+    return snowflake.ANALYTICS if settings.target == "prod" else str(settings.build_database)
+
+
 def _stamp(settings: Settings) -> str:
+    if settings.target == "prod":
+        # nobody but dbt has the right to write there, so only a build changes it
+        return snowflake.ANALYTICS
     status = settings.build_database.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
 

@@ -32,6 +32,7 @@ from larder.reporting import (
     print_run,
     print_status,
     print_training,
+    print_upload,
 )
 from larder.settings import Settings, read_settings
 
@@ -79,11 +80,11 @@ def _locked(settings: Settings, command: str) -> AbstractContextManager[None]:
     return run_lock(settings, command, say)
 
 
-def _require_duckdb(settings: Settings) -> None:
+def _require_duckdb(settings: Settings, command: str) -> None:
     if settings.target == "prod":
         raise SettingsError(
-            "LARDER_TARGET is prod, but Snowflake cannot be loaded, built and published yet; its "
-            "SQL is only checked. Unset LARDER_TARGET to work on DuckDB."
+            f"LARDER_TARGET is prod, but `larder {command}` only works on DuckDB yet. Unset "
+            "LARDER_TARGET to run it there."
         )
 
 
@@ -127,12 +128,14 @@ def sample(
 @click.pass_obj
 def load_command(settings: Settings) -> int:
     """Turn every new file of the landing zone into a raw segment."""
+    from larder.pipeline import upload_raw
     from loaders.load import load
 
-    _require_duckdb(settings)
     with Reporter(messages) as reporter:
         summary = load(settings, _now, reporter.start("load"))
+        sent = upload_raw(settings, _now, reporter.start)
     print_load(output, summary)
+    print_upload(output, sent)
     return DONE
 
 
@@ -144,7 +147,6 @@ def run(settings: Settings) -> int:
     from larder.pipeline import run as run_pipeline
     from larder.summary import print_summary, summarise
 
-    _require_duckdb(settings)
     report = RunReport()
     try:
         with _locked(settings, "larder run"), Reporter(messages) as reporter:
@@ -185,10 +187,11 @@ def audit_command(settings: Settings, show_held: bool, pattern: str | None, reas
 def build_command(settings: Settings, full_refresh: bool) -> int:
     """Build and test every model over what the audits accepted."""
     from larder.build import build
+    from larder.pipeline import upload_raw
     from loaders.audit import list_held
 
-    _require_duckdb(settings)
     with _locked(settings, "larder build"), Reporter(messages) as reporter:
+        upload_raw(settings, _now, reporter.start)
         held = [segment.segment for segment in list_held(settings)]
         result = build(
             settings,
@@ -207,7 +210,6 @@ def train_command(settings: Settings) -> int:
     """Train the models now, test them, and let the new ones serve if they are better; publish."""
     from larder.pipeline import train
 
-    _require_duckdb(settings)
     with _locked(settings, "larder train"), Reporter(messages) as reporter:
         trained = train(settings, _now, reporter.start)
     print_training(output, trained)
@@ -222,7 +224,7 @@ def backtest_command(settings: Settings, days: int, shown_as: str) -> int:
     """Replay your own past under the plan: waste, empty shelves and cost against what was done."""
     from larder.backtest import prove
 
-    _require_duckdb(settings)
+    _require_duckdb(settings, "backtest")
     _require_days(days)
     with _locked(settings, "larder backtest"), Reporter(messages) as reporter:
         proof = prove(settings, days, reporter.start("backtest"))
@@ -240,7 +242,7 @@ def report_command(settings: Settings, days: int) -> int:
     """Write a page that shows how good the scores are on your own past."""
     from larder.report import write_report
 
-    _require_duckdb(settings)
+    _require_duckdb(settings, "report")
     _require_days(days)
     with _locked(settings, "larder report"), Reporter(messages) as reporter:
         page = write_report(settings, days, reporter.start("report"))
@@ -254,7 +256,6 @@ def publish_command(settings: Settings) -> int:
     """Copy the marts of the last build into a new generation and point readers to it."""
     from larder.pipeline import publish_build
 
-    _require_duckdb(settings)
     with _locked(settings, "larder publish"):
         publication = publish_build(settings, _now)
     output.print(f"Published generation {publication.generation}.", highlight=False)
@@ -292,13 +293,29 @@ def status_command(settings: Settings, as_json: bool) -> int:
     return DONE
 
 
+@larder.command("compare")
+@click.pass_obj
+def compare_command(settings: Settings) -> int:
+    """Compare what is published on Snowflake with what is published here on DuckDB."""
+    from larder.serving.compare import compare
+
+    comparison = compare(settings)
+    for difference in comparison.differences:
+        output.print(str(difference), highlight=False, soft_wrap=True, markup=False)
+    output.print(
+        f"{comparison.tables} tables with {comparison.rows:,} rows compared, "
+        f"{len(comparison.differences) or 'no'} differences.",
+        highlight=False,
+    )
+    return FAILED if comparison.differences else DONE
+
+
 @larder.command("docs")
 @click.pass_obj
 def docs_command(settings: Settings) -> int:
     """Write the documentation of every table, with lineage, as one static page."""
     from larder.build import write_docs
 
-    _require_duckdb(settings)
     with _locked(settings, "larder docs"):
         page = write_docs(settings)
     output.print(f"The documentation is in {page}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The main job: load, audit, compact, build, test, publish; each says what it did or skipped."""
+"""The main job: load, audit, compact or upload, build, test, publish; each says what it did."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ from larder.build import BuildResult, build, has_docs, write_docs
 from larder.build_state import fingerprint, published_from, require_tested_build, say_published
 from larder.errors import BuildError
 from larder.progress import Progress
-from larder.serving.publish import (
-    Publication,
-    list_generations,
-    publish,
-    published_generation,
-    rollback,
-)
+from larder.serving.generations import generations
+from larder.serving.marts import open_marts
+from larder.serving.publish import Publication
 from larder.serving.status import LandingState
 from larder.settings import Settings
-from larder.warehouse import open_published
 from loaders.audit import AuditSummary, audit, list_held
 from loaders.compaction import CompactionSummary, compact
 from loaders.landing import find_files
 from loaders.ledger import Ledger
 from loaders.load import LoadSummary, load
+from loaders.upload import UploadSummary, upload
 
 StartStep = Callable[[str], Progress]
 
@@ -36,6 +32,7 @@ class RunReport:
     load: LoadSummary | None = None
     audit: AuditSummary | None = None
     compaction: CompactionSummary | None = None
+    upload: UploadSummary | None = None
     build: BuildResult | None = None
     skipped: list[str] = field(default_factory=list)
 
@@ -58,13 +55,13 @@ def run(
             "load: nothing new in the landing zone "
             f"({report.load.skipped} files are loaded already)"
         )
-    generation = published_generation(settings)
+    generation = generations(settings).published_generation(settings)
     if (
         generation is not None
         and published_from(settings) == {generation: fingerprint(settings)}
         and not settings.refresh_file.exists()
     ):
-        newest = list_generations(settings)[0]
+        newest = generations(settings).list_generations(settings)[0]
         report.skipped.append(
             f"build, test and publish: generation {generation} holds everything that is accepted"
             if generation == newest
@@ -72,8 +69,10 @@ def run(
             "and nothing has changed since"
         )
     else:
-        # before the build, which then reads fewer files; never on its own, for it is nothing new
-        report.compaction = compact(settings, now)
+        if settings.target != "prod":
+            # before the build, which then reads fewer files; never on its own: it is nothing new
+            report.compaction = compact(settings, now)
+        report.upload = upload_raw(settings, now, start_step)
         held = [segment.segment for segment in report.audit.held]
         step = start_step("build and test")
         report.build = build(settings, held, only_audited=True, progress=step)
@@ -84,6 +83,17 @@ def run(
             write_docs(settings)
         except BuildError as error:  # readers have their tables all the same
             report.skipped.append(f"documentation: {error}")
+
+
+def upload_raw(
+    settings: Settings, now: Callable[[], datetime], start_step: StartStep
+) -> UploadSummary | None:
+    """Bring the raw tables of Snowflake up to date; null on DuckDB, which reads the segments.
+
+    Raises:
+        WarehouseError: Snowflake refuses or is lost; the next upload goes on from there.
+    """
+    return upload(settings, now, start_step("upload")) if settings.target == "prod" else None
 
 
 def train(
@@ -99,7 +109,9 @@ def train(
     Raises:
         LarderError: what stopped it; readers keep the last published generation.
     """
-    before = set(_decisions(settings)) if published_generation(settings) else set()
+    is_published = generations(settings).published_generation(settings) is not None
+    before = set(_decisions(settings)) if is_published else set()
+    upload_raw(settings, now, start_step)
     held = [segment.segment for segment in list_held(settings)]
     step = start_step("build and train")
     build(settings, held, only_audited=True, train=True, progress=step)
@@ -108,9 +120,9 @@ def train(
 
 
 def _decisions(settings: Settings) -> list[tuple[str, str]]:
-    with open_published(settings) as connection:
+    with open_marts(settings) as connection:
         return connection.execute(
-            "select distinct model_version, decision from ml_models order by model_version"
+            "select distinct model_version, decision from marts.ml_models order by model_version"
         ).fetchall()
 
 
@@ -121,7 +133,7 @@ def publish_build(settings: Settings, now: Callable[[], datetime]) -> Publicatio
         BuildError: it failed, was killed, or somebody has written into it since.
     """
     made_from = require_tested_build(settings)
-    publication = publish(settings, now())
+    publication = generations(settings).publish(settings, now())
     say_published(settings, publication.generation, made_from)
     return publication
 
@@ -133,7 +145,7 @@ def roll_back(settings: Settings) -> Publication:
         WarehouseError: there is no earlier generation, or it is damaged.
     """
     made_from = published_from(settings)
-    publication = rollback(settings)
+    publication = generations(settings).rollback(settings)
     if publication.replaced in made_from:
         say_published(settings, publication.generation, made_from[publication.replaced])
     return publication

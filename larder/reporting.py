@@ -14,6 +14,7 @@ from rich.table import Table
 
 from larder.progress import Progress
 from larder.settings import Settings
+from larder.snowflake import PUBLISHED
 
 if TYPE_CHECKING:
     from larder.backtest import Proof
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from loaders.dead_letters import DeadLetter
     from loaders.erasing import Erasure
     from loaders.load import LoadSummary
+    from loaders.upload import UploadSummary
 
 SHOWN_OF_DEAD_LETTERS = (
     "source",
@@ -178,10 +180,22 @@ def print_run(console: Console, settings: Settings, report: RunReport) -> None:
             f"{report.compaction.parts:,} small segments became {report.compaction.segments:,}.",
             highlight=False,
         )
+    print_upload(console, report.upload)
     if report.build:
         print_build(console, report.build)
-    console.print(f"published database  {settings.published_database}", soft_wrap=True)
+    is_local = settings.target != "prod"
+    published = settings.published_database if is_local else f"{PUBLISHED} on Snowflake"
+    console.print(f"published database  {published}", soft_wrap=True)
     console.print(f"documentation       {settings.docs_page}", soft_wrap=True)
+
+
+def print_upload(console: Console, upload: UploadSummary | None) -> None:
+    """Print what was sent to Snowflake; nothing on DuckDB."""
+    if upload and upload.segments:
+        console.print(
+            f"{upload.records:,} records of {upload.segments:,} segments uploaded.",
+            highlight=False,
+        )
 
 
 def print_arrivals(console: Console, report: RunReport) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,9 @@ WAREHOUSES: dict[Role, str] = {
 DATABASES: dict[Role, str] = {"loader": RAW, "transformer": ANALYTICS, "reader": PUBLISHED}
 # Seconds until a network that does not answer is given up.
 LOGIN_SECONDS, NETWORK_SECONDS = 60, 300
+
+# A table or schema is missing, or hidden from the role: Snowflake does not tell which.
+NOT_THERE = (2003, 2043)
 
 # What Snowflake says, by its number, in terms of what the user can mend.
 REMEDIES: dict[int, str] = {
@@ -82,6 +86,48 @@ def fetch(connection: SnowflakeConnection, sql: str, *values: object) -> list[tu
     with connection.cursor() as cursor:
         cursor.execute(sql, values or None)
         return [tuple(row) for row in cursor.fetchall()]
+
+
+def count(settings: Settings, role: Role, query: str) -> int:
+    """Ask for one number; nought where what is asked is not there yet."""
+    from snowflake.connector.errors import ProgrammingError
+
+    with open_snowflake(settings, role) as connection:
+        try:
+            return int(fetch(connection, query)[0][0])
+        except ProgrammingError as error:
+            if error.errno in NOT_THERE:
+                return 0
+            raise
+
+
+class TranslatedConnection:
+    """Run SQL as DuckDB speaks it on Snowflake; answers as DuckDB's own connection does."""
+
+    def __init__(self, connection: SnowflakeConnection) -> None:
+        self._cursor = connection.cursor()
+
+    @property
+    def description(self) -> list[tuple[str, ...]]:
+        """The columns of the last result: name first, in lower case."""
+        return [(column.name.lower(),) for column in self._cursor.description or []]
+
+    def execute(self, sql: str, values: Mapping[str, object] | None = None) -> TranslatedConnection:
+        """Run one statement; `values` are plain ones of its `$name`."""
+        import sqlglot
+
+        for name, value in (values or {}).items():
+            sql = re.sub(rf"\${name}\b", repr(value), sql)
+        self._cursor.execute(sqlglot.transpile(sql, read="duckdb", write="snowflake")[0])
+        return self
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows of the last result."""
+        return [tuple(row) for row in self._cursor.fetchall()]
+
+    def fetchmany(self, size: int) -> list[Any]:
+        """Return the next rows of the last result."""
+        return [tuple(row) for row in self._cursor.fetchmany(size)]
 
 
 def explain(error: Exception) -> str:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from larder.serving.marts import Marts, open_marts
 from larder.settings import Settings
-from larder.warehouse import open_published
 
 RISKIEST = 10
 SHOWN_ORDERS = 12
@@ -142,7 +141,7 @@ order by alerts desc
 
 def summarise(settings: Settings) -> list[Section]:
     """Read the summary of the published generation."""
-    with open_published(settings) as connection:
+    with open_marts(settings) as connection:
         return [
             _risks(connection),
             _orders(connection),
@@ -184,11 +183,11 @@ def _shown(value: object) -> str:
     )
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **named: object) -> list[Any]:
+def _rows(connection: Marts, sql: str, **named: object) -> list[Any]:
     return connection.execute(sql, named or None).fetchall()
 
 
-def _risks(connection: duckdb.DuckDBPyConnection) -> Section:
+def _risks(connection: Marts) -> Section:
     rows = _rows(connection, RISKS, limit=RISKIEST)
     # who reads it on the next day must not take the words for a day later
     tomorrow = " or ".join(f"{day:%a %d %b}" for day in sorted({row[6] for row in rows}))
@@ -203,7 +202,7 @@ def _risks(connection: duckdb.DuckDBPyConnection) -> Section:
     )
 
 
-def _orders(connection: duckdb.DuckDBPyConnection) -> Section:
+def _orders(connection: Marts) -> Section:
     rows = _rows(connection, ORDERS)
     units, cost = (sum(float(row[index] or 0) for row in rows) for index in (3, 4))
     usual = [float(row[5]) for row in rows if row[5] is not None]
@@ -226,7 +225,7 @@ def _orders(connection: duckdb.DuckDBPyConnection) -> Section:
     )
 
 
-def _last_week(connection: duckdb.DuckDBPyConnection) -> Section:
+def _last_week(connection: Marts) -> Section:
     row = _rows(connection, LAST_WEEK)[0]
     if row[6] is None:
         return Section("What last week cost", (), [])
@@ -242,7 +241,7 @@ def _last_week(connection: duckdb.DuckDBPyConnection) -> Section:
     )
 
 
-def _alerts(connection: duckdb.DuckDBPyConnection) -> Section:
+def _alerts(connection: Marts) -> Section:
     rows = _rows(connection, ALERTS)
     return Section(
         "Alerts",
@@ -252,7 +251,7 @@ def _alerts(connection: duckdb.DuckDBPyConnection) -> Section:
     )
 
 
-def _scores(connection: duckdb.DuckDBPyConnection) -> Section:
+def _scores(connection: Marts) -> Section:
     return Section(
         "How good the scores are, beside a simple alternative",
         ("score", "measure", "here", "alternative", "there", "cases"),
@@ -261,7 +260,7 @@ def _scores(connection: duckdb.DuckDBPyConnection) -> Section:
     )
 
 
-def _rejections(connection: duckdb.DuckDBPyConnection) -> Section:
+def _rejections(connection: Marts) -> Section:
     rows = _rows(connection, REJECTIONS)
     return Section(
         "What could not be taken as it came",

@@ -101,7 +101,7 @@ def publish(settings: Settings, now: datetime, *, as_of_at: datetime | None = No
         existing = list_generations(settings)
         replaced = published_generation(settings)
         _sweep_leftovers(settings)
-        name = _next_name(now, existing[0] if existing else None)
+        name = next_name(now, existing[0] if existing else None)
         partial = settings.generations_folder / f".{name}.partial"
         partial.mkdir()
         try:
@@ -193,7 +193,7 @@ def describe_generation(
     )
 
 
-def _next_name(now: datetime, newest: str | None) -> str:
+def next_name(now: datetime, newest: str | None) -> str:
     """Name a generation after its instant, and always after the newest one, whatever the clock."""
     stamp = now.astimezone(UTC).strftime(_STAMP)
     if newest is None or stamp > newest.rpartition("-")[0]:
@@ -211,7 +211,7 @@ def _withdrawn(existing: Sequence[str], replaced: str | None) -> list[str]:
     return [name for name in existing if name > replaced]
 
 
-def _expired(existing: Sequence[str], name: str, replaced: str | None) -> list[str]:
+def expired(existing: Sequence[str], name: str, replaced: str | None) -> list[str]:
     """Return the generations to remove once the link points to `name`."""
     withdrawn = _withdrawn(existing, replaced)
     in_order = [name, *(old for old in existing if old not in withdrawn)]
@@ -385,7 +385,7 @@ def _sweep_leftovers(settings: Settings) -> None:
 def _sweep_generations(
     settings: Settings, existing: Sequence[str], name: str, replaced: str | None
 ) -> None:
-    for old in _expired(existing, name, replaced):
+    for old in expired(existing, name, replaced):
         # first hidden in one step: a kill in between must not leave half of a generation
         removed = settings.generations_folder / f".{old}.removed"
         (settings.generations_folder / old).rename(removed)

@@ -21,9 +21,10 @@ import jinja2
 import yaml
 from rich.table import Table
 
-from larder import warehouse
+from larder import snowflake, warehouse
 from larder.errors import WarehouseError
-from larder.serving.publish import MARTS_SCHEMA
+from larder.serving.marts import Marts, open_marts
+from larder.serving.publish import MARTS_SCHEMA, METADATA_TABLE
 from larder.settings import PROJECT_ROOT, Settings
 from larder.warehouse import literal, quoted
 
@@ -64,8 +65,10 @@ def run_query(settings: Settings, sql: str, *, limit: int | None = None) -> Quer
     """Run SQL over the published marts, which it can only read; at most `limit` rows.
 
     Raises:
-        WarehouseError: nothing is published, or DuckDB refuses the query; carries its message.
+        WarehouseError: nothing is published, or the engine refuses the query; carries its message.
     """
+    if settings.target == "prod":
+        return _run_on_snowflake(settings, sql, limit)
     with warehouse.open_sandbox(settings) as connection:
         try:
             if not connection.extract_statements(sql):
@@ -77,6 +80,22 @@ def run_query(settings: Settings, sql: str, *, limit: int | None = None) -> Quer
             raise WarehouseError(f"the query could not be run. {error}") from None
     is_cut = limit is not None and len(rows) > limit
     return QueryResult(columns, rows[:limit], is_cut)
+
+
+def _run_on_snowflake(settings: Settings, sql: str, limit: int | None) -> QueryResult:
+    """Run SQL as the role that can only read what is published."""
+    from snowflake.connector.errors import ProgrammingError
+
+    with snowflake.open_snowflake(settings, "reader") as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(f"use schema {snowflake.PUBLISHED}.{MARTS_SCHEMA}")
+            cursor.execute(sql)
+            found = cursor.fetchall() if limit is None else cursor.fetchmany(limit + 1)
+        except ProgrammingError as error:
+            raise WarehouseError(f"the query could not be run. {error.raw_msg}") from None
+        columns = tuple(column.name.lower() for column in cursor.description or [])
+    rows = [tuple(row) for row in found]
+    return QueryResult(columns, rows[:limit], limit is not None and len(rows) > limit)
 
 
 def saved_analysis(settings: Settings, name: str, *, project: Path = PROJECT_ROOT) -> str:
@@ -93,7 +112,7 @@ def saved_analysis(settings: Settings, name: str, *, project: Path = PROJECT_ROO
             f"there is no analysis {name} in {project / 'analyses'}. There are: "
             f"{', '.join(sorted(analyses)) or 'none'}."
         )
-    with warehouse.open_published(settings) as connection:
+    with open_marts(settings) as connection:
         tables = _tables(connection)
     variables = _project_variables(project / "dbt_project.yml")
 
@@ -264,12 +283,13 @@ def _between(column: str, date_from: date | None, date_to: date | None) -> str:
     return " and ".join(conditions)
 
 
-def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _tables(connection: Marts) -> list[str]:
     rows = connection.execute(
-        "select table_name from duckdb_tables() where schema_name = ? order by table_name",
-        [MARTS_SCHEMA],
+        "select lower(table_name) from information_schema.tables "
+        "where lower(table_schema) = $schema order by 1",
+        {"schema": MARTS_SCHEMA},
     ).fetchall()
-    return [row[0] for row in rows]
+    return [name for (name,) in rows if name != METADATA_TABLE]
 
 
 def _require_known(name: str, known: Sequence[str], what: str) -> None:

@@ -8,12 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from larder.lock import LockHolder, current_holder
-from larder.serving.publish import (
-    Publication,
-    describe_generation,
-    list_generations,
-    published_generation,
-)
+from larder.serving.generations import generations
+from larder.serving.publish import Publication
 from larder.settings import Settings
 
 
@@ -65,15 +61,16 @@ class Status:
 
 def status(settings: Settings) -> Status:
     """Read how the warehouse stands, also when nothing is published or somebody is running."""
-    generations = list_generations(settings)
-    present = published_generation(settings)
-    if present not in generations:
+    engine = generations(settings)
+    names = engine.list_generations(settings)
+    present = engine.published_generation(settings)
+    if present not in names:
         present = None
     return Status(
         home=settings.home,
-        published=describe_generation(settings, present) if present else None,
-        earlier_generations=tuple(name for name in generations if present and name < present),
-        withdrawn_generations=tuple(name for name in generations if present and name > present),
+        published=engine.describe_generation(settings, present) if present else None,
+        earlier_generations=tuple(name for name in names if present and name < present),
+        withdrawn_generations=tuple(name for name in names if present and name > present),
         running=current_holder(settings),
         size_bytes=_sizes(settings),
     )

@@ -14,15 +14,19 @@ import sys
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import fakesnow.arrow
 import fakesnow.cursor
 import fakesnow.server
 import fakesnow.transforms
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import snowflake.connector.errors
 import sqlglot
 import uvicorn
@@ -71,9 +75,11 @@ def _small_integers_of_casts(integer_precision: Any) -> Any:
     """Leave an integer cast at 32 bits: DuckDB adds no others to a date."""
 
     def changed(expression: Any) -> Any:
-        if isinstance(expression, exp.DataType) and isinstance(expression.parent, exp.Cast):
-            if expression.this == exp.DataType.Type.INT:
-                return expression
+        is_cast_to = isinstance(expression, exp.DataType) and isinstance(
+            expression.parent, exp.Cast
+        )
+        if is_cast_to and expression.this == exp.DataType.Type.INT:
+            return expression
         return integer_precision(expression)
 
     return changed
@@ -119,10 +125,8 @@ def _merge_with_qualified_values(merge: Any) -> Any:
 
 def _execute_like_snowflake(execute: Any) -> Any:
     def roll_back(cursor: Any) -> None:
-        try:
+        with suppress(duckdb.Error):
             cursor._duck_conn.execute("rollback")
-        except duckdb.Error:
-            pass
 
     def executed(self: Any, *arguments: Any, **options: Any) -> Any:
         try:
@@ -139,6 +143,20 @@ def _execute_like_snowflake(execute: Any) -> Any:
     return executed
 
 
+def _unknown_where_unknown(to_struct: Any) -> Any:
+    """Keep a null instant null on its way to the client."""
+
+    def changed(instants: Any) -> Any:
+        found = instants.combine_chunks() if isinstance(instants, pa.ChunkedArray) else instants
+        structs = to_struct(found)
+        parts = [
+            pc.fill_null(structs.field(number), 0) for number in range(structs.type.num_fields)
+        ]
+        return pa.StructArray.from_arrays(parts, fields=list(structs.type), mask=pc.is_null(found))
+
+    return changed
+
+
 def patch() -> None:
     """Teach fakesnow what dbt-snowflake needs."""
     cursor = fakesnow.cursor.FakeSnowflakeCursor
@@ -147,7 +165,60 @@ def patch() -> None:
     fakesnow.transforms.integer_precision = _small_integers_of_casts(
         fakesnow.transforms.integer_precision
     )
+    fakesnow.arrow.timestamp_to_sf_struct = _unknown_where_unknown(
+        fakesnow.arrow.timestamp_to_sf_struct
+    )
     fakesnow.transforms.merge = _merge_with_qualified_values(fakesnow.transforms.merge)
+
+
+# Statements on whole schemas, which fakesnow refuses.
+CLONE = re.compile(COMMENT + r"create schema (\S+) clone (\S+)\s*$", re.S | re.I)
+SWAP = re.compile(COMMENT + r"alter schema (\S+) swap with (\S+)\s*$", re.S | re.I)
+RENAME = re.compile(COMMENT + r"alter schema (\S+) rename to (\S+)\s*$", re.S | re.I)
+
+
+def _clone(connection: duckdb.DuckDBPyConnection, schema: str, source: str) -> None:
+    """Make a schema with the tables of another."""
+    connection.execute(f"create schema {schema}")
+    database, name = source.upper().split(".")
+    columns = connection.execute(
+        "select table_name, column_name, is_nullable from duckdb_columns() "
+        "where upper(database_name) = ? and upper(schema_name) = ? order by table_name",
+        [database, name],
+    ).fetchall()
+    for table in sorted({table for table, _, _ in columns}):
+        there = f'{schema}."{table}"'
+        connection.execute(f'create table {there} as from {source}."{table}" with no data')
+        for of, column, is_nullable in columns:
+            if of == table and not is_nullable:
+                connection.execute(f'alter table {there} alter "{column}" set not null')
+        connection.execute(f'insert into {there} from {source}."{table}"')
+
+
+def _rename(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> None:
+    _clone(connection, name, schema)
+    connection.execute(f"drop schema {schema} cascade")
+
+
+def change_schemas(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
+    """Do what a statement on whole schemas says, in one transaction; tell whether it was one."""
+    connection.execute("begin")
+    try:
+        if found := CLONE.match(statement):
+            _clone(connection, *found.groups())
+        elif found := RENAME.match(statement):
+            _rename(connection, *found.groups())
+        elif found := SWAP.match(statement):
+            first, second = found.groups()
+            aside = f"{first.split('.')[0]}.swapped_aside"
+            _rename(connection, first, aside)
+            _rename(connection, second, first)
+            _rename(connection, aside, second)
+        connection.execute("commit")
+    except duckdb.Error:
+        connection.execute("rollback")
+        raise
+    return found is not None
 
 
 class Emulator:
@@ -202,7 +273,12 @@ class Emulator:
                 traceback.print_exc()
                 text = f"{type(error).__name__}: {error}".replace("'", "")[:400]
                 return f"select error('{text}')"
-        if PRETENDED.match(statement):
+        try:
+            connection = fakesnow.server.shared_fs.duck_conn.cursor()
+            is_done = await run_in_threadpool(change_schemas, connection, statement)
+        except duckdb.Error as error:
+            return f"select error('{str(error).replace(chr(39), '')[:400]}')"
+        if is_done or PRETENDED.match(statement):
             with self._pretended.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(statement) + "\n")
             return "select 'Statement executed successfully.' as status"
@@ -212,7 +288,7 @@ class Emulator:
         """Run the code of a stored procedure through a session of Snowpark's."""
         session = Session.builder.configs(
             {
-                **{name: "emulated" for name in ("user", "password", "account")},
+                **dict.fromkeys(("user", "password", "account"), "emulated"),
                 "host": "127.0.0.1",
                 "port": self._port,
                 "protocol": "http",
