@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from larder.errors import SettingsError
@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     snowflake_account: str | None = None
     snowflake_user: str | None = None
     snowflake_private_key_path: Path | None = None
+    snowflake_private_key_passphrase: SecretStr | None = None
     # Only for a private link: Snowflake's own name is made from the account.
     snowflake_host: str | None = None
     snowflake_port: int = 443

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,10 +47,12 @@ REMEDIES: dict[int, str] = {
     3001: "the role lacks a right: run `larder deploy`, which grants what it needs",
     2003: "it is not there, or the role may not see it: run `larder deploy`",
     2043: "it is not there, or the role may not see it: run `larder deploy`",
-    250003: "the network was lost: nothing is half done, run again",
-    250005: "the network was lost: nothing is half done, run again",
-    253003: "the file could not be sent: nothing is half done, run again",
+    290403: "LARDER_SNOWFLAKE_ACCOUNT (or _HOST) names no account that answers: correct it",
+    290404: "LARDER_SNOWFLAKE_ACCOUNT (or _HOST) names no account that answers: correct it",
 }
+# From here on the connector numbers what it did not get through to the server, or back.
+LOST_FROM = 250003
+LOST = "the network was lost, or Snowflake is down: nothing is half done, run again"
 
 
 @contextmanager
@@ -64,7 +67,10 @@ def open_snowflake(settings: Settings, role: Role) -> Iterator[SnowflakeConnecti
     """
     import snowflake.connector
     from snowflake.connector.errors import Error
+    from snowflake.connector.vendored.requests.exceptions import RequestException
 
+    # what it logs is in the error, too, which is ours to print
+    logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)
     try:
         with snowflake.connector.connect(
             **_credentials(settings),
@@ -79,6 +85,8 @@ def open_snowflake(settings: Settings, role: Role) -> Iterator[SnowflakeConnecti
             yield connection
     except Error as error:
         raise WarehouseError(explain(error)) from None
+    except RequestException as error:  # an answer that breaks off is none of its own errors
+        raise WarehouseError(f"Snowflake did not answer ({error}). To mend it: {LOST}.") from None
 
 
 def fetch(connection: SnowflakeConnection, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -134,7 +142,9 @@ def explain(error: Exception) -> str:
     """Say what Snowflake refused, and what to do."""
     number = getattr(error, "errno", None) or 0
     said = " ".join(str(getattr(error, "raw_msg", None) or error).split())
-    remedy = REMEDIES.get(number, "correct what it names and run again; what was finished stays")
+    unknown = "correct what it names and run again; what was finished stays"
+    is_lost = LOST_FROM <= number < 390000 or number >= 400000
+    remedy = REMEDIES.get(number, LOST if is_lost else unknown)
     return f"Snowflake refused ({number}): {said}. To mend it: {remedy}."
 
 
@@ -142,6 +152,9 @@ def environment(settings: Settings) -> dict[str, str]:
     """Return the variables that dbt's profile reads."""
     names = ("account", "user", "private_key_path", "host", "port", "protocol")
     values = {name: getattr(settings, f"snowflake_{name}") for name in names}
+    if settings.snowflake_private_key_passphrase:
+        secret = settings.snowflake_private_key_passphrase.get_secret_value()
+        values["private_key_passphrase"] = secret
     return {
         f"LARDER_SNOWFLAKE_{name.upper()}": str(value)
         for name, value in values.items()
@@ -150,31 +163,20 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _credentials(settings: Settings) -> dict[str, Any]:
-    needed = {
-        "account": settings.snowflake_account,
-        "user": settings.snowflake_user,
-        "private_key_file": settings.snowflake_private_key_path,
-    }
-    names = {"private_key_file": "private_key_path"}
     missing = [
-        f"LARDER_SNOWFLAKE_{names.get(name, name).upper()}"
-        for name, value in needed.items()
-        if value is None
+        f"LARDER_SNOWFLAKE_{name.upper()}"
+        for name in ("account", "user", "private_key_path")
+        if getattr(settings, f"snowflake_{name}") is None
     ]
     if missing:
         raise SettingsError(
             f"LARDER_TARGET is prod, but {', '.join(missing)} is not set. Set it, or unset "
             "LARDER_TARGET to work on DuckDB."
         )
-    key = settings.snowflake_private_key_path
-    if key is None or not key.is_file():
-        raise SettingsError(
-            f"LARDER_SNOWFLAKE_PRIVATE_KEY_PATH: {key} is not a file. Name the private key of "
-            "LARDER_SNOWFLAKE_USER."
-        )
     credentials: dict[str, Any] = {
-        **needed,
-        "private_key_file": str(key),
+        "account": settings.snowflake_account,
+        "user": settings.snowflake_user,
+        "private_key": _private_key(settings),
         "authenticator": "SNOWFLAKE_JWT",
         "protocol": settings.snowflake_protocol,
         "port": settings.snowflake_port,
@@ -182,3 +184,29 @@ def _credentials(settings: Settings) -> dict[str, Any]:
     if settings.snowflake_host:
         credentials["host"] = settings.snowflake_host
     return credentials
+
+
+def _private_key(settings: Settings) -> bytes:
+    """Read the private key, as the connector wants it."""
+    from cryptography.hazmat.primitives import serialization
+
+    path, passphrase = (
+        settings.snowflake_private_key_path,
+        settings.snowflake_private_key_passphrase,
+    )
+    assert path is not None
+    try:
+        key = serialization.load_pem_private_key(
+            path.read_bytes(), passphrase.get_secret_value().encode() if passphrase else None
+        )
+    except (OSError, ValueError, TypeError):
+        raise SettingsError(
+            f"LARDER_SNOWFLAKE_PRIVATE_KEY_PATH: {path} cannot be read as a private key. Name the "
+            "PEM file of LARDER_SNOWFLAKE_USER; if it is encrypted, set "
+            "LARDER_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE."
+        ) from None
+    return key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

@@ -1,7 +1,9 @@
 """An emulated Snowflake behind HTTP: fakesnow, with what it lacks for the whole job of Larder.
 
-Run as a program it prints its port, serves until it is stopped, and appends to the file that it is
-given every statement that it only pretends to have done.
+Run as a program with a folder it prints its port and serves until it is stopped. In the folder,
+`pretended.jsonl` gets every statement that it only pretended to do, and `faults.json` may hold
+faults: `{"match": <regular expression>, "code": <number>, "message": <text>}` is refused, one
+without a code loses the connection. A login is matched as `login`.
 """
 
 from __future__ import annotations
@@ -102,7 +104,9 @@ def _transform_as_duckdb_can(transform: Any) -> Any:
                 columns = [
                     one for one in expression.this.expressions if isinstance(one, exp.ColumnDef)
                 ]
+                never_null = [one.name for one in columns if one.find(exp.NotNullColumnConstraint)]
                 expression.this.set("expressions", columns)
+                self.never_null = (expression.this.this.sql(), never_null)
         return transform(self, expression, params)
 
     return transformed
@@ -129,8 +133,13 @@ def _execute_like_snowflake(execute: Any) -> Any:
             cursor._duck_conn.execute("rollback")
 
     def executed(self: Any, *arguments: Any, **options: Any) -> Any:
+        self.never_null = ("", [])
         try:
-            return execute(self, *arguments, **options)
+            result = execute(self, *arguments, **options)
+            table, columns = self.never_null
+            for column in columns:
+                self._duck_conn.execute(f"alter table {table} alter {column} set not null")
+            return result
         except snowflake.connector.errors.Error:
             roll_back(self)  # a failed statement does not spoil its transaction there
             raise
@@ -222,15 +231,19 @@ def change_schemas(connection: duckdb.DuckDBPyConnection, statement: str) -> boo
 
 
 class Emulator:
-    """Answer for Snowflake; `pretended` is the file for what was only pretended."""
+    """Answer for Snowflake; `folder` is described above."""
 
-    def __init__(self, port: int, pretended: Path) -> None:
+    def __init__(self, port: int, folder: Path) -> None:
         self._port = port
-        self._pretended = pretended
+        self._pretended = folder / "pretended.jsonl"
+        self._faults = folder / "faults.json"
         self._frames = count()
         self._app = fakesnow.server.app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        is_login = scope["type"] == "http" and scope["path"].endswith("/login-request")
+        if is_login and await self._refuse("login", send):
+            return
         if scope["type"] != "http" or not scope["path"].endswith("/query-request"):
             await self._app(scope, receive, send)
             return
@@ -242,6 +255,8 @@ class Emulator:
                 break
         is_packed = dict(scope["headers"]).get(b"content-encoding") == b"gzip"
         request = json.loads(gzip.decompress(body) if is_packed else body)
+        if await self._refuse(request.get("sqlText", ""), send):
+            return
         answer = await self._answer(request.get("sqlText", ""))
         if answer is not None:
             request["sqlText"] = answer
@@ -260,6 +275,31 @@ class Emulator:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self._app(scope, give_body, send)
+
+    async def _refuse(self, statement: str, send: Send) -> bool:
+        """Answer with the first fault that fits; tell whether there was one."""
+        if not self._faults.exists():
+            return False
+        faults = json.loads(self._faults.read_text(encoding="utf-8"))
+        fault = next((one for one in faults if re.search(one["match"], statement, re.I)), None)
+        if fault is None:
+            return False
+        if "code" not in fault:  # the server hangs up in the middle of an answer
+            headers = [(b"content-length", b"1000")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"{", "more_body": True})
+            raise ConnectionResetError(statement)
+        code = f"{fault['code']:06d}"
+        answer = {
+            "data": {"errorCode": code, "sqlState": "08001"},
+            "code": code,
+            "message": fault["message"],
+            "success": False,
+        }
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+        return True
 
     async def _answer(self, statement: str) -> str | None:
         """Return another statement that gives the answer, or null: fakesnow knows it."""
@@ -316,13 +356,13 @@ class Emulator:
             session.connection.close()
 
 
-def main(pretended: Path) -> None:
+def main(folder: Path) -> None:
     """Serve until stopped."""
     patch()
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     print(port, flush=True)  # noqa: T201
-    config = uvicorn.Config(Emulator(port, pretended), log_level="warning")
+    config = uvicorn.Config(Emulator(port, folder), log_level="warning")
     uvicorn.Server(config).run(sockets=[listener])
 
 

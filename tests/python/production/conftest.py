@@ -1,0 +1,98 @@
+"""An emulated Snowflake for the tests of production, and what a user sets to reach it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from larder.settings import Settings
+from larder.snowflake import fetch, open_snowflake
+
+EMULATOR = Path(__file__).with_name("emulated_snowflake.py")
+
+
+@dataclass(frozen=True)
+class Account:
+    """Say how to reach the emulated account, and what it only pretended to do."""
+
+    variables: dict[str, str]
+    folder: Path
+
+    def settings(self, home: Path, key_file: Path) -> Settings:
+        """Return the settings of a home that works on it."""
+        values = {name.removeprefix("LARDER_").lower(): v for name, v in self.variables.items()}
+        return Settings.model_validate({"home": home, "key_file": key_file} | values)
+
+    def pretended(self) -> list[str]:
+        """Return the statements that the emulator does not know, in their order."""
+        lines = (self.folder / "pretended.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    @contextmanager
+    def fault(self, match: str, **refusal: object) -> Iterator[None]:
+        """Let statements that match (or `login`) fail: with `code` and `message`, or no answer."""
+        file = self.folder / "faults.json"
+        file.write_text(json.dumps([{"match": match} | refusal]), encoding="utf-8")
+        try:
+            yield
+        finally:
+            file.unlink()
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """Start an emulated account, set up as `larder deploy` does."""
+    folder = tmp_path_factory.mktemp("account")
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    (folder / "key.p8").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    (folder / "pretended.jsonl").touch()
+    with (folder / "log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, EMULATOR, folder],
+            env=os.environ | {"PYTHONPATH": str(EMULATOR.parents[3])},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    with process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        assert port, (folder / "log").read_text(encoding="utf-8")[-2000:]
+        variables = {
+            "LARDER_TARGET": "prod",
+            "LARDER_SNOWFLAKE_ACCOUNT": "emulated",
+            "LARDER_SNOWFLAKE_USER": "larder",
+            "LARDER_SNOWFLAKE_PRIVATE_KEY_PATH": str(folder / "key.p8"),
+            "LARDER_SNOWFLAKE_HOST": "127.0.0.1",
+            "LARDER_SNOWFLAKE_PORT": port,
+            "LARDER_SNOWFLAKE_PROTOCOL": "http",
+        }
+        found = Account(variables, folder)
+        set_up(found.settings(folder / "home", folder / "home.key"))
+        try:
+            yield found
+        finally:
+            process.terminate()
+
+
+def set_up(settings: Settings) -> None:
+    with open_snowflake(settings, "loader") as connection:
+        for statement in Path("/tmp/sf/setup.sql").read_text().split(";"):
+            if statement.strip():
+                fetch(connection, statement)

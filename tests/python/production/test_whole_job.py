@@ -1,0 +1,76 @@
+"""The whole job on an emulated Snowflake, twice, and what it publishes against DuckDB's."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from conftest import Account
+from dbt_client import WITHOUT_TESTS, Dbt
+from warehouse_homes import run_larder, settings_of
+
+from larder.serving.compare import compare
+from larder.serving.publish import publish
+from larder.warehouse import open_published
+from loaders.audit import audit
+from loaders.load import load
+from loaders.sample.network import SampleOptions, write_sample_network
+
+# Long enough that the models are trained, on the least that may be learned from.
+NETWORK = SampleOptions(days=140, locations=5, items_per_product=2)
+# What comes between the two runs: the newest days, with what was late and what has changed.
+LATER = ("2019-04-28", "2019-04-29", "2019-04-30", "changes-", "late")
+
+
+def test_both_engines_publish_the_same(account: Account, dbt: Dbt, tmp_path: Path) -> None:
+    landing, arriving = tmp_path / "landing", tmp_path / "arriving"
+    write_sample_network(arriving, tmp_path / "truth", NETWORK)
+    here = settings_of(tmp_path / "here").model_copy(update={"landing": landing})
+    there = tmp_path / "there"
+    # it costs a minute, and the page is the same
+    (there / "docs").mkdir(parents=True)
+    (there / "docs" / "index.html").touch()
+    both = here.model_copy(
+        update={
+            name: value
+            for name, value in account.settings(here.home, here.key_file)
+            if name.startswith("snowflake_")
+        }
+    )
+    for is_later in (False, True):
+        move(arriving, landing, is_later)
+        load(here, now)
+        audit(here, now)
+        built = dbt.run(here.home, "build", *WITHOUT_TESTS, LARDER_UNAUDITED="wait")
+        assert built.success, (built.message, built.problems)
+        publish(here, now())
+        # the same people have the same tokens
+        shutil.copytree(here.vault_folder, there / "vault", dirs_exist_ok=True)
+        ran = run_larder(
+            there,
+            "run",
+            LARDER_LANDING=str(landing),
+            LARDER_KEY_FILE=str(here.key_file),
+            **account.variables,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        compared = compare(both)
+        assert not compared.differences, "\n".join(map(str, compared.differences))
+        assert compared.rows > 50_000
+    with open_published(here) as marts:
+        names = marts.execute("select distinct model_name from ml_models").fetchall()
+    assert {name for (name,) in names} >= {"waste_boosted", "order_boosted"}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def move(source: Path, target: Path, is_later: bool) -> None:
+    """Move files of the landing zone, with the time they came at."""
+    for file in sorted(source.rglob("*")):
+        relative = file.relative_to(source)
+        if file.is_file() and any(mark in file.name for mark in LATER) == is_later:
+            (target / relative).parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target / relative)
