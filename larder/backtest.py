@@ -30,7 +30,7 @@ from larder.learning.training import LEAST_DAYS, Learned, enough_history, learn
 from larder.learning.waste import horizon_count
 from larder.progress import Progress
 from larder.settings import Settings
-from larder.warehouse import open_build
+from larder.warehouse import open_finished_build
 
 DAYS: Final = 60
 
@@ -176,9 +176,9 @@ def prove(settings: Settings, days: int, progress: Progress) -> Proof:
 
     Raises:
         TooLittleHistoryError: there are fewer days than that takes.
-        WarehouseError: nothing is built yet.
+        WarehouseError: nothing is built yet, or not all of it.
     """
-    with open_build(settings) as connection:
+    with open_finished_build(settings) as connection:
         frames = {name: to_pandas(connection.sql(sql)) for name, sql in QUERIES.items()}
     progress("the history is read", 1, 3)
     past = read_past(frames, days)

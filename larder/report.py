@@ -22,7 +22,7 @@ from larder.learning.challenge import RipeRisks, ripe_risks
 from larder.learning.waste import MODEL_NAME as SIMPLE_RISK
 from larder.progress import Progress
 from larder.settings import Settings
-from larder.warehouse import open_build
+from larder.warehouse import open_finished_build
 
 TEMPLATE: Final = Path(__file__).with_name("report.html.jinja")
 
@@ -96,15 +96,16 @@ def write_report(settings: Settings, days: int, progress: Progress) -> Path:
     With too little history the page says so, and has what is there.
 
     Raises:
-        WarehouseError: nothing is built yet.
+        WarehouseError: nothing is built yet, or not all of it.
     """
+    # first, for it takes a moment and the proof a minute
+    of_models = registered(settings)
     try:
         proof = prove(settings, days, progress)
-        sections = [*judged(proof), *registered(settings)]
+        sections = [*judged(proof), *of_models]
         made_of = _made_of(proof.past)
     except TooLittleHistoryError as error:
-        sections = [Section("Too little history for a backtest", [str(error)])]
-        sections += registered(settings)
+        sections = [Section("Too little history for a backtest", [str(error)]), *of_models]
         made_of = "From what the warehouse has so far."
     page = settings.report_page
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -144,8 +145,12 @@ def judged(proof: Proof) -> list[Section]:
 
 
 def registered(settings: Settings) -> list[Section]:
-    """Show what the warehouse keeps of its models: evaluations, signals and decisions."""
-    with open_build(settings) as connection:
+    """Show what the warehouse keeps of its models: evaluations, signals and decisions.
+
+    Raises:
+        WarehouseError: nothing is built yet, or not all of it.
+    """
+    with open_finished_build(settings) as connection:
         found, models, signals = (
             connection.execute(query).fetchall() for query in (EVALUATIONS, MODELS, SIGNALS)
         )

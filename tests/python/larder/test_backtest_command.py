@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,7 @@ from warehouse_homes import settings_of
 
 from larder.backtest import Past, Proof, TooLittleHistoryError
 from larder.cli import DONE, FAILED, WRONG_USE, larder
-from larder.errors import UsageError
+from larder.errors import UsageError, WarehouseError
 from larder.learning import evidence
 from larder.learning.backtest import Backtest
 from larder.learning.orders import Costs
@@ -196,6 +197,30 @@ def test_a_report_of_a_short_history_says_so(home: Path) -> None:
     assert "there are 80 days" in page
     assert "<svg" not in page
     assert "waste_shrunk_rate" in page
+
+
+@pytest.mark.parametrize(
+    ("command", "damage"),
+    [
+        ("report", "alter table marts.ml_evaluations drop column value_low"),
+        ("report", "drop table marts.ml_models"),
+        ("backtest", "drop table marts.dim_items"),
+        ("backtest", "alter table marts.dim_dates drop column weekday"),
+    ],
+    ids=["earlier version", "killed before its scores", "killed before its items", "other columns"],
+)
+def test_a_build_that_lacks_something_is_to_be_built_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, damage: str
+) -> None:
+    lacking = settings_of(tmp_path)
+    shutil.copy(settings_of(home).build_database, lacking.build_database)
+    with duckdb.connect(str(lacking.build_database)) as connection:
+        connection.execute(damage)
+    # whatever is missing is missed at once
+    monkeypatch.setattr("larder.backtest.read_past", None)
+    answer = run(tmp_path, command)
+    assert isinstance(answer.exception, WarehouseError)
+    assert "`larder build`" in str(answer.exception)
 
 
 def proof() -> Proof:
