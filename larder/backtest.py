@@ -78,7 +78,7 @@ FIGURES: Final = {
 
 
 class TooLittleHistoryError(LarderError):
-    """There are too few days to learn from and to replay."""
+    """There is too little to learn from and to replay: days, or items with a price and a cost."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def prove(settings: Settings, days: int, progress: Progress) -> Proof:
     """Learn from all but the last days of the build's history, and replay these under the plan.
 
     Raises:
-        TooLittleHistoryError: there are fewer days than that takes.
+        TooLittleHistoryError: there is less than that takes.
         WarehouseError: nothing is built yet, or not all of it.
     """
     with open_finished_build(settings) as connection:
@@ -194,14 +194,25 @@ def read_past(frames: Mapping[str, pd.DataFrame], days: int) -> Past:
         frames: what `QUERIES` return, by their names.
 
     Raises:
-        TooLittleHistoryError: there are fewer days than that takes.
+        TooLittleHistoryError: there is less than that takes.
     """
+    if frames["days"].empty:
+        raise TooLittleHistoryError(
+            "There is no day with stock that has closed yet, so there is nothing to replay. Load "
+            "what was delivered and sold (`larder run`), and come back when there is a history."
+        )
     terms = frames["terms"].dropna(subset=["price_usd", "unit_cost_usd"])
     priced = pd.MultiIndex.from_frame(terms[["location_id", "item_id"]])
     pairs = frames["pairs"]
     pairs = pairs[pd.MultiIndex.from_frame(pairs[["location_id", "item_id"]]).isin(priced)]
     stock_days = frames["days"]
     stock_days = stock_days[stock_days["pair_number"].isin(pairs["pair_number"])]
+    if stock_days.empty:
+        raise TooLittleHistoryError(
+            "No item with stock, at a place that is known, has both a price and a cost, so nothing "
+            "can be said in money. Load the items with price_usd and unit_cost_usd, and the "
+            "places; dim_items and dim_locations show what has arrived."
+        )
     panel = read_panel(stock_days, pairs)
     first = panel.width - days
     if first <= LEAST_DAYS or not enough_history(panel.until(first - 1)):

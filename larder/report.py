@@ -93,7 +93,7 @@ class Section:
 def write_report(settings: Settings, days: int, progress: Progress) -> Path:
     """Judge the scores on the last days and write the page.
 
-    With too little history the page says so, and has what is there.
+    With too little to learn from the page says so, and has what is there.
 
     Raises:
         WarehouseError: nothing is built yet, or not all of it.
@@ -105,7 +105,7 @@ def write_report(settings: Settings, days: int, progress: Progress) -> Path:
         sections = [*judged(proof), *of_models]
         made_of = _made_of(proof.past)
     except TooLittleHistoryError as error:
-        sections = [Section("Too little history for a backtest", [str(error)]), *of_models]
+        sections = [Section("Too little for a backtest", [str(error)]), *of_models]
         made_of = "From what the warehouse has so far."
     page = settings.report_page
     page.parent.mkdir(parents=True, exist_ok=True)

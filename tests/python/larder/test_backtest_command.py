@@ -120,6 +120,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def copied(home: Path, other: Path) -> str:
+    """Copy a build to another home, to be damaged there."""
+    return str(shutil.copy(settings_of(home).build_database, settings_of(other).build_database))
+
+
 def run(home: Path, *arguments: str) -> Result:
     """Run a command in this process."""
     return CliRunner().invoke(
@@ -162,6 +167,30 @@ def test_days_that_cannot_be_replayed_are_said_to_be(
     assert getattr(answer.exception, "exit_code", None) == exit_code
     assert words in str(answer.exception)
     assert not answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("delete from intermediate.int_stock__score_days", "no day with stock that has closed yet"),
+        ("update marts.dim_items set unit_cost_usd = null", "has both a price and a cost"),
+        ("update marts.dim_items set price_usd = null", "has both a price and a cost"),
+        ("delete from marts.dim_locations", "at a place that is known"),
+    ],
+    ids=["empty", "no cost", "no price", "no place"],
+)
+def test_it_is_said_what_there_is_nothing_of(
+    home: Path, tmp_path: Path, missing: str, words: str
+) -> None:
+    with duckdb.connect(copied(home, tmp_path)) as connection:
+        connection.execute(missing)
+    answer = run(tmp_path, "backtest", "--days", "20")
+    assert isinstance(answer.exception, TooLittleHistoryError)
+    assert words in str(answer.exception)
+    assert " 0 days" not in str(answer.exception)
+    page = shown(run(tmp_path, "report", "--days", "20"))
+    assert words in page
+    assert "waste_shrunk_rate" in page
 
 
 def shown(answer: Result) -> str:
@@ -212,9 +241,7 @@ def test_a_report_of_a_short_history_says_so(home: Path) -> None:
 def test_a_build_that_lacks_something_is_to_be_built_again(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, damage: str
 ) -> None:
-    lacking = settings_of(tmp_path)
-    shutil.copy(settings_of(home).build_database, lacking.build_database)
-    with duckdb.connect(str(lacking.build_database)) as connection:
+    with duckdb.connect(copied(home, tmp_path)) as connection:
         connection.execute(damage)
     # whatever is missing is missed at once
     monkeypatch.setattr("larder.backtest.read_past", None)
