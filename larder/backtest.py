@@ -13,7 +13,7 @@ import pandas as pd
 from larder.errors import LarderError
 from larder.learning.backtest import (
     FOLLOWING_DAYS,
-    SHARE,
+    SAVING_CONFIDENCE,
     Backtest,
     ReplayedDays,
     Terms,
@@ -154,7 +154,7 @@ class Proof:
                 "total": saving.total,
                 "low": saving.low,
                 "high": saving.high,
-                "confidence": SHARE,
+                "confidence": SAVING_CONFIDENCE,
             },
             "saving_usd_by_place": dict(most_first),
         }

@@ -23,7 +23,7 @@ from larder.learning.replay import Outcome
 from larder.learning.stability import stability
 from larder.learning.training import Learned
 
-LEVELS: Final = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+ORDER_LEVELS: Final = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 UPPER: Final = 0.9
 WORST: Final = 12
 
@@ -54,7 +54,7 @@ def costs_of_levels(replayed: ReplayedDays) -> pd.DataFrame:
     wanted = replayed.draw_demand(seed=0)
     size = len(wanted)
     rows = []
-    for level in LEVELS:
+    for level in ORDER_LEVELS:
         alike = Costs(np.full(size, level), np.full(size, 1 - level))
         for part, cost in cost_parts(replayed.with_plan(wanted, alike), replayed.terms.costs):
             rows.append((level, part, cost))

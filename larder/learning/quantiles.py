@@ -29,7 +29,7 @@ from larder.learning.frames import Bools, Floats, Ints
 from larder.learning.sampling import drawn
 from larder.learning.shrinkage import by_periods
 
-LEVELS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
+QUANTILE_LEVELS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 MOST_ROUNDS: Final = 800
 PATIENCE: Final = 60
 SCATTER_ROUNDS: Final = 80
@@ -170,7 +170,7 @@ def fit_quantiles(
     features: Features,
     observed: Observed,
     *,
-    levels: Sequence[float] = LEVELS,
+    levels: Sequence[float] = QUANTILE_LEVELS,
     seed: int = 0,
     most_rounds: int = MOST_ROUNDS,
     scatter_rounds: int = SCATTER_ROUNDS,

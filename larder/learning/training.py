@@ -98,7 +98,7 @@ def parameters() -> dict[str, Any]:
         "most_rounds": quantiles.MOST_ROUNDS,
         "scatter": quantiles.PARAMETERS | quantiles.SCATTER,
         "scatter_rounds": quantiles.SCATTER_ROUNDS,
-        "levels": list(quantiles.LEVELS),
+        "levels": list(quantiles.QUANTILE_LEVELS),
         "risk": risk.PARAMETERS,
         "calibrators": list(risk.CALIBRATORS),
         "warm_up_days": WARM_UP_DAYS,

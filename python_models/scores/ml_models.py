@@ -90,7 +90,7 @@ def learned_models(
     return frames.table(registry.rows(candidate, frames.as_of_moment(now, 2)), SCHEMA)
 
 
-def is_due(dbt: Any, pairs: pd.DataFrame, known: pd.DataFrame | None) -> bool:
+def shall_train(dbt: Any, pairs: pd.DataFrame, known: pd.DataFrame | None) -> bool:
     """Say whether a training is due, and there is a history to learn from."""
     if np.max(frames.numbers(pairs, "history_days"), initial=0) <= LEAST_DAYS:
         return False
@@ -124,7 +124,7 @@ def model(dbt: Any, session: Any) -> pd.DataFrame:
         query = f"select model_name, model_version, data_until from {dbt.this}"
         known = frames.to_pandas(session.sql(query))
     rows = simple_models(pairs, now)
-    if is_due(dbt, pairs, known):
+    if shall_train(dbt, pairs, known):
         registered = None
         if dbt.is_incremental:
             registered = frames.to_pandas(session.sql(f"select * from {dbt.this}"))

@@ -200,7 +200,7 @@ def shown(answer: Result) -> str:
 
 
 def test_a_report_is_one_page_with_its_charts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "LEVELS", (0.3, 0.9))
+    monkeypatch.setattr(evidence, "ORDER_LEVELS", (0.3, 0.9))
     page = shown(run(home, "report", "--days", "20"))
     # a week of waste and service, levels, two of drift: of what is never held there is no risk
     assert page.count("<svg") == 5
