@@ -152,17 +152,14 @@ class QuantileModel:
 
 @dataclass(frozen=True)
 class QuantileFit:
-    """Hold a model of all days, that of the days before `split`, and those that left blocks out.
+    """Hold a model of all days, and those that left blocks out, all with the same corrections.
 
-    All with the same corrections, those of the second on the days from `split` on, which it has not
-    seen. The means of `unseen` were learned without every fourth block of four weeks: the day k,
-    counted from the first, was not seen by the model of (k // FOLD_DAYS) % FOLDS; there is none
-    where there is only one block.
+    The means of `unseen` were learned without every fourth block of four weeks: the day k, counted
+    from the first, was not seen by the model of (k // FOLD_DAYS) % FOLDS; there is none where there
+    is only one block.
     """
 
     model: QuantileModel
-    earlier: QuantileModel
-    split: int
     unseen: Mapping[int, QuantileModel]
 
 
@@ -205,12 +202,12 @@ def fit_quantiles(
     before = some.copy()
     before[:, split:] = False
     corrections = [0.0] * len(levels)
-    trees = grow(before) if before.any() else None
-    if trees and known[:, split:].any():
+    if before.any() and known[:, split:].any():
+        earlier = grow(before)
         later = replace(
             features, values=features.values[:, split:], level=features.level[:, split:]
         )
-        mean = _mean(trees.mean, later.values)
+        mean = _mean(earlier.mean, later.values)
         expected = mean * later.level
         units = observed.units[:, split:]
         seen = np.isfinite(units)
@@ -232,20 +229,17 @@ def fit_quantiles(
         corrections = [
             _correction((wanted / expected - scatter)[says], block[says], level)
             for level, scatter in zip(
-                levels, np.moveaxis(_scatter(trees.scatter, kept, later, mean), 2, 0), strict=True
+                levels, np.moveaxis(_scatter(earlier.scatter, kept, later, mean), 2, 0), strict=True
             )
         ]
 
     def model(mean: str, scatter: tuple[str, ...]) -> QuantileModel:
         return QuantileModel(tuple(levels), features.names, mean, scatter, kept, tuple(corrections))
 
-    of_all = grow(some)
-    trees = trees or of_all
+    trees = grow(some)
     return QuantileFit(
-        model(of_all.mean, of_all.scatter),
         model(trees.mean, trees.scatter),
-        split,
-        {fold: model(mean, of_all.scatter) for fold, mean in of_all.folds.items()},
+        {fold: model(mean, trees.scatter) for fold, mean in trees.folds.items()},
     )
 
 
