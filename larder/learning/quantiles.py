@@ -423,6 +423,14 @@ def scatter_names(names: Sequence[str], days: int) -> tuple[str, ...]:
 
     A holiday or a promotion moves the mean at once. How demand scatters on such days would be
     learned from a handful of them, which were alike by chance, and be believed far too firmly.
+
+    In a warehouse scores look back 180 days (`panel.HISTORY_DAYS`) and so never reach a year:
+    only who brings series of their own does. The "ratio_" of `STEADY` takes in
+    "ratio_at_the_same_holiday" and "ratio_52_weeks_ago" as well: in a warehouse both are unknown on
+    every day, so no tree splits on them.
+
+    Args:
+        names: of all features. days: that are learned from.
     """
     return tuple(name for name in names if days >= YEAR_DAYS or name.startswith(STEADY))
 
