@@ -9,10 +9,10 @@ import pytest
 from demand_series import make_series
 
 from larder.learning.censoring import Observed, blurred
-from larder.learning.features import YEAR_DAYS, Features, demand_features
+from larder.learning.features import Features, demand_features
 from larder.learning.frames import Floats
 from larder.learning.metrics import pinball
-from larder.learning.quantiles import QuantileFit, fit_quantiles, scatter_names, whole_units
+from larder.learning.quantiles import QuantileFit, fit_quantiles, whole_units
 
 FIRST, SPLIT = 56, 360
 LEVELS = (0.1, 0.5, 0.9)
@@ -159,9 +159,3 @@ def test_unknown_units_are_not_learned_and_nothing_at_all_is_refused() -> None:
     renamed = replace(features, names=("other", *features.names[1:]))
     with pytest.raises(ValueError, match="not those"):
         fit.model.predict(renamed)
-
-
-def test_scatter_knows_no_event_before_a_year_is_over() -> None:
-    names = ("ratio_mean_7_days", "is_holiday", "days_to_holiday", "rain", "location", "weekday")
-    assert scatter_names(names, YEAR_DAYS) == names
-    assert scatter_names(names, YEAR_DAYS - 1) == ("ratio_mean_7_days", "weekday")
