@@ -18,6 +18,7 @@ import pandas as pd
 from larder import charts
 from larder.backtest import Past, Proof, TooLittleHistoryError, prove
 from larder.learning import evidence
+from larder.learning.backtest import SEED, backtest
 from larder.learning.challenge import RipeRisks, ripe_risks
 from larder.learning.waste import MODEL_NAME as SIMPLE_RISK
 from larder.progress import Progress
@@ -245,8 +246,11 @@ def _plan_section(proof: Proof) -> Section:
 
 
 def _level_section(proof: Proof) -> Section:
-    levels = evidence.costs_of_levels(proof.replayed)
-    result = proof.result
+    # one draw of demand for all that is compared here: with those of the proof, each level would
+    # take as long as the backtest itself
+    wanted = proof.replayed.draw_demand(SEED)
+    levels = evidence.costs_of_levels(proof.replayed, wanted)
+    result = backtest(proof.replayed, wanted)
     marks = pd.DataFrame(
         {
             "name": ["the plan", "as it was"],

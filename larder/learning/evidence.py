@@ -15,7 +15,7 @@ from larder.learning.backtest import Backtest, ReplayedDays
 from larder.learning.challenge import RipeRisks
 from larder.learning.distribution import inverse
 from larder.learning.features import Surroundings
-from larder.learning.frames import Days
+from larder.learning.frames import Days, Floats
 from larder.learning.metrics import brier, reliability
 from larder.learning.orders import Costs
 from larder.learning.quantiles import whole_units
@@ -45,13 +45,15 @@ def reliability_of(risks: RipeRisks, names: Mapping[str, str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def costs_of_levels(replayed: ReplayedDays) -> pd.DataFrame:
+def costs_of_levels(replayed: ReplayedDays, wanted: Floats) -> pd.DataFrame:
     """Replay the days with one critical ratio for everything ordered, at several levels of it.
+
+    Args:
+        wanted: (S, K) units of demand; that of what stands beside these costs.
 
     Returns:
         level, part (waste, missed sales), cost a pair and day.
     """
-    wanted = replayed.draw_demand(seed=0)
     size = len(wanted)
     rows = []
     for level in ORDER_LEVELS:
