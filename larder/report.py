@@ -190,7 +190,8 @@ def registered(settings: Settings) -> list[Section]:
             "What is watched now",
             [
                 "The signals of the newest day (ml_monitoring), nearest to their alarm first. An "
-                "alarm also reaches rpt_alerts, and a coming run trains anew."
+                "alarm also reaches rpt_alerts, and a coming run trains a model anew if the "
+                "history is long enough."
                 if len(signals)
                 else "Nothing has been watched for long enough yet."
             ],
