@@ -3,9 +3,10 @@
 The two simple models have no trained state: their rates are counted anew at each scoring from the
 parameters alone, so `trained_at` says when the version first scored. The learned ones are trained
 when none was for `retrain_days`, for `retrain_days_on_drift` where an alarm of ml_monitoring rings,
-or when asked to; a version that is not promoted is registered,
-too, and never serves. Memory: about 0.6 GB and 40 s on two processors per 100,000 stock days
-trained on, of which there are at most 250,000; negligible in a run that does not train.
+or when asked to; of the latter two only Larder tells (`larder run`, `build` and `train` set
+LARDER_TRAIN), so a plain `dbt build` goes by `retrain_days` alone. A version that is not promoted
+is registered, too, and never serves. Memory: about 0.6 GB and 40 s on two processors per 100,000
+stock days trained on, of which there are at most 250,000; negligible in a run that does not train.
 """
 
 import json
