@@ -13,7 +13,7 @@ import pandas as pd
 from larder.errors import LarderError
 from larder.learning.backtest import (
     FOLLOWING_DAYS,
-    SHARE,
+    SAVING_CONFIDENCE,
     Backtest,
     ReplayedDays,
     Terms,
@@ -30,7 +30,7 @@ from larder.learning.training import LEAST_DAYS, Learned, enough_history, learn
 from larder.learning.waste import horizon_count
 from larder.progress import Progress
 from larder.settings import Settings
-from larder.warehouse import open_build
+from larder.warehouse import open_finished_build
 
 DAYS: Final = 60
 
@@ -78,7 +78,7 @@ FIGURES: Final = {
 
 
 class TooLittleHistoryError(LarderError):
-    """There are too few days to learn from and to replay."""
+    """There is too little to learn from and to replay: days, or items with a price and a cost."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Proof:
                 "total": saving.total,
                 "low": saving.low,
                 "high": saving.high,
-                "confidence": SHARE,
+                "confidence": SAVING_CONFIDENCE,
             },
             "saving_usd_by_place": dict(most_first),
         }
@@ -175,10 +175,10 @@ def prove(settings: Settings, days: int, progress: Progress) -> Proof:
     """Learn from all but the last days of the build's history, and replay these under the plan.
 
     Raises:
-        TooLittleHistoryError: there are fewer days than that takes.
-        WarehouseError: nothing is built yet.
+        TooLittleHistoryError: there is less than that takes.
+        WarehouseError: nothing is built yet, or not all of it.
     """
-    with open_build(settings) as connection:
+    with open_finished_build(settings) as connection:
         frames = {name: to_pandas(connection.sql(sql)) for name, sql in QUERIES.items()}
     progress("the history is read", 1, 3)
     past = read_past(frames, days)
@@ -194,14 +194,25 @@ def read_past(frames: Mapping[str, pd.DataFrame], days: int) -> Past:
         frames: what `QUERIES` return, by their names.
 
     Raises:
-        TooLittleHistoryError: there are fewer days than that takes.
+        TooLittleHistoryError: there is less than that takes.
     """
+    if frames["days"].empty:
+        raise TooLittleHistoryError(
+            "There is no day with stock that has closed yet, so there is nothing to replay. Load "
+            "what was delivered and sold (`larder run`), and come back when there is a history."
+        )
     terms = frames["terms"].dropna(subset=["price_usd", "unit_cost_usd"])
     priced = pd.MultiIndex.from_frame(terms[["location_id", "item_id"]])
     pairs = frames["pairs"]
     pairs = pairs[pd.MultiIndex.from_frame(pairs[["location_id", "item_id"]]).isin(priced)]
     stock_days = frames["days"]
     stock_days = stock_days[stock_days["pair_number"].isin(pairs["pair_number"])]
+    if stock_days.empty:
+        raise TooLittleHistoryError(
+            "No item with stock, at a place that is known, has both a price and a cost, so nothing "
+            "can be said in money. Load the items with price_usd and unit_cost_usd, and the "
+            "places; dim_items and dim_locations show what has arrived."
+        )
     panel = read_panel(stock_days, pairs)
     first = panel.width - days
     if first <= LEAST_DAYS or not enough_history(panel.until(first - 1)):

@@ -18,11 +18,12 @@ import pandas as pd
 from larder import charts
 from larder.backtest import Past, Proof, TooLittleHistoryError, prove
 from larder.learning import evidence
+from larder.learning.backtest import SEED, backtest
 from larder.learning.challenge import RipeRisks, ripe_risks
 from larder.learning.waste import MODEL_NAME as SIMPLE_RISK
 from larder.progress import Progress
 from larder.settings import Settings
-from larder.warehouse import open_build
+from larder.warehouse import open_finished_build
 
 TEMPLATE: Final = Path(__file__).with_name("report.html.jinja")
 
@@ -93,18 +94,19 @@ class Section:
 def write_report(settings: Settings, days: int, progress: Progress) -> Path:
     """Judge the scores on the last days and write the page.
 
-    With too little history the page says so, and has what is there.
+    With too little to learn from the page says so, and has what is there.
 
     Raises:
-        WarehouseError: nothing is built yet.
+        WarehouseError: nothing is built yet, or not all of it.
     """
+    # first, for it takes a moment and the proof a minute
+    of_models = registered(settings)
     try:
         proof = prove(settings, days, progress)
-        sections = [*judged(proof), *registered(settings)]
+        sections = [*judged(proof), *of_models]
         made_of = _made_of(proof.past)
     except TooLittleHistoryError as error:
-        sections = [Section("Too little history for a backtest", [str(error)])]
-        sections += registered(settings)
+        sections = [Section("Too little for a backtest", [str(error)]), *of_models]
         made_of = "From what the warehouse has so far."
     page = settings.report_page
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -144,8 +146,12 @@ def judged(proof: Proof) -> list[Section]:
 
 
 def registered(settings: Settings) -> list[Section]:
-    """Show what the warehouse keeps of its models: evaluations, signals and decisions."""
-    with open_build(settings) as connection:
+    """Show what the warehouse keeps of its models: evaluations, signals and decisions.
+
+    Raises:
+        WarehouseError: nothing is built yet, or not all of it.
+    """
+    with open_finished_build(settings) as connection:
         found, models, signals = (
             connection.execute(query).fetchall() for query in (EVALUATIONS, MODELS, SIGNALS)
         )
@@ -184,7 +190,8 @@ def registered(settings: Settings) -> list[Section]:
             "What is watched now",
             [
                 "The signals of the newest day (ml_monitoring), nearest to their alarm first. An "
-                "alarm also reaches rpt_alerts, and a coming run trains anew."
+                "alarm also reaches rpt_alerts, and a coming run trains a model anew if the "
+                "history is long enough."
                 if len(signals)
                 else "Nothing has been watched for long enough yet."
             ],
@@ -240,8 +247,11 @@ def _plan_section(proof: Proof) -> Section:
 
 
 def _level_section(proof: Proof) -> Section:
-    levels = evidence.costs_of_levels(proof.replayed)
-    result = proof.result
+    # one draw of demand for all that is compared here: with those of the proof, each level would
+    # take as long as the backtest itself
+    wanted = proof.replayed.draw_demand(SEED)
+    levels = evidence.costs_of_levels(proof.replayed, wanted)
+    result = backtest(proof.replayed, wanted)
     marks = pd.DataFrame(
         {
             "name": ["the plan", "as it was"],

@@ -48,6 +48,26 @@ def open_build(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+@contextmanager
+def open_finished_build(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the build to read tables and columns that every finished one of this version has.
+
+    Raises:
+        WarehouseError: nothing has been built yet; or the build was killed, or made by an earlier
+            version, and lacks what is read.
+        WarehouseBusyError: another process writes it.
+    """
+    with open_build(settings) as connection:
+        try:
+            yield connection
+        except (duckdb.BinderException, duckdb.CatalogException) as error:
+            raise WarehouseError(
+                f"{settings.build_database} lacks what is read from it: the last build did not "
+                "get to its end, or an earlier version of Larder made it. `larder build` builds "
+                f"it whole. DuckDB says: {str(error).splitlines()[0]}"
+            ) from None
+
+
 def require_build(settings: Settings) -> Path:
     """Return the file of the build, or say that there is none.
 

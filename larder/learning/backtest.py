@@ -33,7 +33,7 @@ from larder.learning.training import Learned
 from larder.learning.waste import MAX_HORIZON_DAYS
 
 DRAWS: Final = 5
-SHARE: Final = 0.9
+SAVING_CONFIDENCE: Final = 0.9
 FOLLOWING_DAYS: Final = 14
 SEED: Final = 0
 
@@ -168,7 +168,7 @@ def backtest(replayed: ReplayedDays, wanted: Floats | None = None) -> Backtest:
     saved = days * np.stack(
         [was.cost(costs) - new.cost(costs) for was, new in zip(done, plan, strict=True)]
     )
-    saving = saving_interval(saved, replayed.panel.location_codes, SHARE, seed=SEED)
+    saving = saving_interval(saved, replayed.panel.location_codes, SAVING_CONFIDENCE, seed=SEED)
     return Backtest(costs, mean_outcome(done), mean_outcome(plan), saving)
 
 

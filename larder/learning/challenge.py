@@ -18,7 +18,7 @@ from larder.learning.evaluation import BLOCK_DAYS, BLOCKS
 from larder.learning.features import Surroundings
 from larder.learning.forecasts import days_ahead
 from larder.learning.frames import Floats, Ints
-from larder.learning.metrics import LEVELS, Result, order_results, waste_results
+from larder.learning.metrics import PINBALL_LEVELS, Result, order_results, waste_results
 from larder.learning.orders import MODEL_NAME as SIMPLE_ORDERS
 from larder.learning.orders import Costs
 from larder.learning.outlook import outlook
@@ -133,7 +133,7 @@ def demand_results(
             f"{SIMPLE_ORDERS}_order": demand.quantile(ratio),
             "last_week_same_day_order": windows.newest,
         }
-        for metric, level in LEVELS.items():
+        for metric, level in PINBALL_LEVELS.items():
             part[f"model_{metric}"] = units_at(np.full(len(rows), level))
             part[f"{SIMPLE_ORDERS}_{metric}"] = demand.quantile(level)
             part[f"last_week_same_day_{metric}"] = windows.newest

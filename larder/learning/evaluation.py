@@ -13,7 +13,7 @@ import numpy as np
 
 from larder.learning.demand import demand_distributions, product_limit, weighted_quantile
 from larder.learning.frames import Bools, Floats, Ints
-from larder.learning.metrics import LEVELS, Result, order_results, waste_results
+from larder.learning.metrics import PINBALL_LEVELS, Result, order_results, waste_results
 from larder.learning.orders import Costs
 from larder.learning.panel import Panel
 from larder.learning.waste import fit_waste_rates, held_outcomes, horizon_count
@@ -128,7 +128,7 @@ def _alternative(
     order = quantile(ratio)
     return {
         f"{name}_order": order if always else np.where(ratio > 0, order, 0.0),
-        **{f"{name}_{metric}": quantile(level) for metric, level in LEVELS.items()},
+        **{f"{name}_{metric}": quantile(level) for metric, level in PINBALL_LEVELS.items()},
     }
 
 

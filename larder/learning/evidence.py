@@ -15,7 +15,7 @@ from larder.learning.backtest import Backtest, ReplayedDays
 from larder.learning.challenge import RipeRisks
 from larder.learning.distribution import inverse
 from larder.learning.features import Surroundings
-from larder.learning.frames import Days
+from larder.learning.frames import Days, Floats
 from larder.learning.metrics import brier, reliability
 from larder.learning.orders import Costs
 from larder.learning.quantiles import whole_units
@@ -23,7 +23,7 @@ from larder.learning.replay import Outcome
 from larder.learning.stability import stability
 from larder.learning.training import Learned
 
-LEVELS: Final = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+ORDER_LEVELS: Final = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 UPPER: Final = 0.9
 WORST: Final = 12
 
@@ -45,16 +45,18 @@ def reliability_of(risks: RipeRisks, names: Mapping[str, str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def costs_of_levels(replayed: ReplayedDays) -> pd.DataFrame:
+def costs_of_levels(replayed: ReplayedDays, wanted: Floats) -> pd.DataFrame:
     """Replay the days with one critical ratio for everything ordered, at several levels of it.
+
+    Args:
+        wanted: (S, K) units of demand; that of what stands beside these costs.
 
     Returns:
         level, part (waste, missed sales), cost a pair and day.
     """
-    wanted = replayed.draw_demand(seed=0)
     size = len(wanted)
     rows = []
-    for level in LEVELS:
+    for level in ORDER_LEVELS:
         alike = Costs(np.full(size, level), np.full(size, 1 - level))
         for part, cost in cost_parts(replayed.with_plan(wanted, alike), replayed.terms.costs):
             rows.append((level, part, cost))

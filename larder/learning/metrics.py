@@ -11,10 +11,10 @@ import numpy as np
 from larder.learning.frames import Floats, Ints
 from larder.learning.orders import Costs
 
-BINS: Final = 10
-LEVELS: Final = {"pinball_p10": 0.1, "pinball_p50": 0.5, "pinball_p90": 0.9}
+PROBABILITY_BINS: Final = 10
+PINBALL_LEVELS: Final = {"pinball_p10": 0.1, "pinball_p50": 0.5, "pinball_p90": 0.9}
 RESAMPLES: Final = 500
-SHARE: Final = 0.9
+INTERVAL_SHARE: Final = 0.9
 _EDGE: Final = 1e-6
 
 
@@ -61,7 +61,7 @@ class Resamples:
         """Return means as `sum` gives sums."""
         return np.asarray(self.sum(values) / self.sum(np.ones(len(values))))
 
-    def interval(self, found: Floats, share: float = SHARE) -> tuple[float, float]:
+    def interval(self, found: Floats, share: float = INTERVAL_SHARE) -> tuple[float, float]:
         """Give the bounds that hold `share` of what the resamples found; NaN below two series."""
         if self.size < 2:
             return np.nan, np.nan
@@ -103,7 +103,9 @@ def mass_bins(probability: Floats) -> Ints:
     """
     _, code, counts = np.unique(probability, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - counts / 2
-    return np.minimum((BINS * middle / len(probability)).astype(np.int64), BINS - 1)[code]
+    return np.minimum(
+        (PROBABILITY_BINS * middle / len(probability)).astype(np.int64), PROBABILITY_BINS - 1
+    )[code]
 
 
 def expected_calibration_error(probability: Floats, outcome: Floats) -> float:
@@ -120,7 +122,7 @@ def calibration_errors(probability: Floats, outcome: Floats, resamples: Resample
     bins = mass_bins(probability)
     gaps = [
         np.abs(resamples.sum(np.where(bins == number, outcome - probability, 0.0)))
-        for number in range(BINS)
+        for number in range(PROBABILITY_BINS)
     ]
     return np.asarray(np.sum(gaps, axis=0) / resamples.sum(np.ones(len(outcome))))
 
@@ -241,7 +243,7 @@ def order_results(
         within = (actual <= seen[f"{one}_pinball_p90"]).astype(np.float64)
         found = {
             metric: of_all.mean(quantile_losses(seen[f"{one}_{metric}"], actual, level))
-            for metric, level in LEVELS.items()
+            for metric, level in PINBALL_LEVELS.items()
         } | {"coverage_p90": of_all.mean(within)}
         if priced.any():
             paid = cost(f"{one}_order")

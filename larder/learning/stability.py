@@ -21,7 +21,7 @@ MARGIN: Final = 2.0
 # These go round with the year, or are somebody's plan.
 NOT_WATCHED: Final = ("calendar", "holiday", "school", "promotion", "weather")
 MOST_CELLS: Final = 60_000
-BINS: Final = 10
+FEATURE_BINS: Final = 10
 _EDGE: Final = 1e-4
 
 
@@ -44,7 +44,7 @@ def reference(panel: Panel, surroundings: Surroundings, first: int, seed: int = 
     """Take down how the features of the columns from `first` on are spread."""
     names, values, age = _seen(panel, surroundings, first, seed)
     edges = [
-        np.unique(np.nanquantile(one, np.arange(1, BINS) / BINS))
+        np.unique(np.nanquantile(one, np.arange(1, FEATURE_BINS) / FEATURE_BINS))
         if np.isfinite(one).any()
         else np.zeros(0)
         for one in values.T

@@ -9,16 +9,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from larder.learning import quantiles, risk
+from larder.learning import quantiles, risk, trees
 from larder.learning.features import Surroundings
 from larder.learning.forecasts import WARM_UP_DAYS, observed_demand, training_features
 from larder.learning.frames import Bools, Floats, Ints
 from larder.learning.outlook import MOST_ROWS, NAMES, Outlook, outlook
 from larder.learning.panel import Panel
-from larder.learning.quantiles import FOLD_DAYS, FOLDS, QuantileFit, QuantileModel, fit_quantiles
+from larder.learning.quantiles import QuantileFit, QuantileModel, fit_quantiles
 from larder.learning.risk import Calibration, RiskModel, fit_risk
 from larder.learning.stability import Reference, reference
 from larder.learning.surroundings import Codes
+from larder.learning.trees import FOLD_DAYS, FOLDS
 from larder.learning.waste import held_outcomes, horizon_count
 
 LEAST_DAYS: Final = 84
@@ -94,11 +95,11 @@ def artefact_hash(text: str) -> str:
 def parameters() -> dict[str, Any]:
     """List what training was told, beside the data."""
     return {
-        "mean": quantiles.PARAMETERS | quantiles.MEAN,
+        "mean": trees.PARAMETERS | trees.MEAN,
         "most_rounds": quantiles.MOST_ROUNDS,
-        "scatter": quantiles.PARAMETERS | quantiles.SCATTER,
+        "scatter": trees.PARAMETERS | trees.SCATTER,
         "scatter_rounds": quantiles.SCATTER_ROUNDS,
-        "levels": list(quantiles.LEVELS),
+        "levels": list(quantiles.QUANTILE_LEVELS),
         "risk": risk.PARAMETERS,
         "calibrators": list(risk.CALIBRATORS),
         "warm_up_days": WARM_UP_DAYS,

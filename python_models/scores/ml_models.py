@@ -3,9 +3,10 @@
 The two simple models have no trained state: their rates are counted anew at each scoring from the
 parameters alone, so `trained_at` says when the version first scored. The learned ones are trained
 when none was for `retrain_days`, for `retrain_days_on_drift` where an alarm of ml_monitoring rings,
-or when asked to; a version that is not promoted is registered,
-too, and never serves. Memory: about 0.6 GB and 40 s on two processors per 100,000 stock days
-trained on, of which there are at most 250,000; negligible in a run that does not train.
+or when asked to; of the latter two only Larder tells (`larder run`, `build` and `train` set
+LARDER_TRAIN), so a plain `dbt build` goes by `retrain_days` alone. A version that is not promoted
+is registered, too, and never serves. Memory: about 0.6 GB and 40 s on two processors per 100,000
+stock days trained on, of which there are at most 250,000; negligible in a run that does not train.
 """
 
 import json
@@ -90,7 +91,7 @@ def learned_models(
     return frames.table(registry.rows(candidate, frames.as_of_moment(now, 2)), SCHEMA)
 
 
-def is_due(dbt: Any, pairs: pd.DataFrame, known: pd.DataFrame | None) -> bool:
+def shall_train(dbt: Any, pairs: pd.DataFrame, known: pd.DataFrame | None) -> bool:
     """Say whether a training is due, and there is a history to learn from."""
     if np.max(frames.numbers(pairs, "history_days"), initial=0) <= LEAST_DAYS:
         return False
@@ -124,7 +125,7 @@ def model(dbt: Any, session: Any) -> pd.DataFrame:
         query = f"select model_name, model_version, data_until from {dbt.this}"
         known = frames.to_pandas(session.sql(query))
     rows = simple_models(pairs, now)
-    if is_due(dbt, pairs, known):
+    if shall_train(dbt, pairs, known):
         registered = None
         if dbt.is_incremental:
             registered = frames.to_pandas(session.sql(f"select * from {dbt.this}"))

@@ -52,42 +52,46 @@ def monitor(
     history = panel.read_panel(days, pairs)
     if history.size == 0:
         return frames.empty(SCHEMA)
-    (risk_name, order_name), (risk_version, order_version) = in_charge(champion)
-    risks = risks[risks["model_version"] == risk_version]
-    plans = plans[plans["model_version"] == order_version]
+    names, versions = in_charge(champion)
+    risks, plans = (
+        scores[scores["model_version"] == version]
+        for scores, version in zip((risks, plans), versions, strict=True)
+    )
     window = history.columns(max(history.width - monitoring.WINDOW_DAYS - 1, 0), history.width)
-    signals = {
-        (risk_name, risk_version): [
-            monitoring.rolling_brier(
-                window,
-                positions(window, risks),
-                frames.days(risks, "as_of_date"),
-                frames.numbers(risks, "horizon_days").astype(np.int64),
-                frames.numbers(risks, "waste_probability"),
-            )
-        ],
-        (order_name, order_version): [
-            monitoring.rolling_coverage(
-                window,
-                positions(window, plans),
-                frames.days(plans, "order_date"),
-                frames.numbers(plans, "days_covered").astype(np.int64),
-                frames.numbers(plans, "demand_p90"),
-            ),
-            *(inputs_of(champion.learned, history, known) if champion else ()),
-        ],
-    }
-    rows = [(*model, one) for model, several in signals.items() for one in several]
+    told_risks = told(window, risks, "as_of_date", "horizon_days", "waste_probability")
+    told_plans = told(window, plans, "order_date", "days_covered", "demand_p90")
+    of_risk = [monitoring.rolling_brier(window, *told_risks)]
+    of_orders = [monitoring.rolling_coverage(window, *told_plans)]
+    if champion:
+        of_orders += inputs_of(champion.learned, history, known)
+    signals = [*of_risk, *of_orders]
+    counts = [len(of_risk), len(of_orders)]
     columns = {
-        "model_name": [name for name, _, _ in rows],
-        "model_version": [version for _, version, _ in rows],
-        "as_of_date": np.full(len(rows), history.as_of.max()),
+        "model_name": np.repeat(names, counts),
+        "model_version": np.repeat(versions, counts),
+        "as_of_date": np.full(len(signals), history.as_of.max()),
         **{
-            name: [getattr(signal, name) for _, _, signal in rows]
+            name: [getattr(signal, name) for signal in signals]
             for name in ("signal", "value", "threshold", "is_alarm", "observations")
         },
     }
     return frames.table(columns, SCHEMA)
+
+
+def told(
+    window: panel.Panel, scores: pd.DataFrame, day: str, days: str, said: str
+) -> tuple[frames.Ints, frames.Days, frames.Ints, frames.Floats]:
+    """Read of each score its pair in the panel, its day, for how many days it is, and its number.
+
+    Args:
+        day, days, said: the columns that hold the last three.
+    """
+    return (
+        window.positions(frames.texts(scores, "location_id"), frames.texts(scores, "item_id")),
+        frames.days(scores, day),
+        frames.numbers(scores, days).astype(np.int64),
+        frames.numbers(scores, said),
+    )
 
 
 def inputs_of(
@@ -103,11 +107,6 @@ def in_charge(champion: registry.Champion | None) -> tuple[list[str], list[str]]
     if champion is None:
         return [waste.MODEL_NAME, orders.MODEL_NAME], [waste.MODEL_VERSION, orders.MODEL_VERSION]
     return [registry.RISK_MODEL, registry.ORDER_MODEL], [champion.version] * 2
-
-
-def positions(history: panel.Panel, scores: pd.DataFrame) -> frames.Ints:
-    """Find the pair of each score in the panel."""
-    return history.positions(frames.texts(scores, "location_id"), frames.texts(scores, "item_id"))
 
 
 def recent(pairs: pd.DataFrame) -> str:

@@ -262,7 +262,8 @@ count_gap as (
     from count_gaps
 ),
 
--- of the models that serve: what an earlier one was told of is nobody's trouble any more
+-- of the models that serve: what an earlier one was told of is nobody's trouble any more; risk and
+-- orders each have one, and the name of a model begins with which of them it scores
 newest_signals as (
     select monitoring.*
     from monitoring
@@ -271,6 +272,7 @@ newest_signals as (
             monitoring.model_name = models.model_name
             and monitoring.model_version = models.model_version
     qualify rank() over (
+        partition by split_part(monitoring.model_name, '_', 1)
         order by monitoring.as_of_date desc, models.data_until desc, models.trained_at desc
     ) = 1
 ),
@@ -300,7 +302,8 @@ model_drift as (
         cast(null as varchar) as item_id,
         drifts.value as quantity,
         'Look for what has changed before trusting the numbers of ' || drifts.model_name
-        || '; ml_monitoring has every signal, and a coming run trains it anew' as action,
+        || '; ml_monitoring has every signal, and a coming run trains a model anew if the history '
+        || 'is long enough' as action,
         drifts.model_name || ': ' || drifts.signal || ' of the last weeks is '
         || cast(cast(drifts.value as numeric(18, 3)) as varchar) || ', the threshold is '
         || cast(cast(drifts.threshold as numeric(18, 3)) as varchar)

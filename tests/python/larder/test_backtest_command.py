@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,7 @@ from warehouse_homes import settings_of
 
 from larder.backtest import Past, Proof, TooLittleHistoryError
 from larder.cli import DONE, FAILED, WRONG_USE, larder
-from larder.errors import UsageError
+from larder.errors import UsageError, WarehouseError
 from larder.learning import evidence
 from larder.learning.backtest import Backtest
 from larder.learning.orders import Costs
@@ -119,6 +120,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def copied(home: Path, other: Path) -> str:
+    """Copy a build to another home, to be damaged there."""
+    return str(shutil.copy(settings_of(home).build_database, settings_of(other).build_database))
+
+
 def run(home: Path, *arguments: str) -> Result:
     """Run a command in this process."""
     return CliRunner().invoke(
@@ -163,6 +169,30 @@ def test_days_that_cannot_be_replayed_are_said_to_be(
     assert not answer.stdout
 
 
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("delete from intermediate.int_stock__score_days", "no day with stock that has closed yet"),
+        ("update marts.dim_items set unit_cost_usd = null", "has both a price and a cost"),
+        ("update marts.dim_items set price_usd = null", "has both a price and a cost"),
+        ("delete from marts.dim_locations", "at a place that is known"),
+    ],
+    ids=["empty", "no cost", "no price", "no place"],
+)
+def test_it_is_said_what_there_is_nothing_of(
+    home: Path, tmp_path: Path, missing: str, words: str
+) -> None:
+    with duckdb.connect(copied(home, tmp_path)) as connection:
+        connection.execute(missing)
+    answer = run(tmp_path, "backtest", "--days", "20")
+    assert isinstance(answer.exception, TooLittleHistoryError)
+    assert words in str(answer.exception)
+    assert " 0 days" not in str(answer.exception)
+    page = shown(run(tmp_path, "report", "--days", "20"))
+    assert words in page
+    assert "waste_shrunk_rate" in page
+
+
 def shown(answer: Result) -> str:
     """Read the page that a report was written to."""
     assert answer.exit_code == DONE, answer.output
@@ -170,7 +200,7 @@ def shown(answer: Result) -> str:
 
 
 def test_a_report_is_one_page_with_its_charts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "LEVELS", (0.3, 0.9))
+    monkeypatch.setattr(evidence, "ORDER_LEVELS", (0.3, 0.9))
     page = shown(run(home, "report", "--days", "20"))
     # a week of waste and service, levels, two of drift: of what is never held there is no risk
     assert page.count("<svg") == 5
@@ -196,6 +226,28 @@ def test_a_report_of_a_short_history_says_so(home: Path) -> None:
     assert "there are 80 days" in page
     assert "<svg" not in page
     assert "waste_shrunk_rate" in page
+
+
+@pytest.mark.parametrize(
+    ("command", "damage"),
+    [
+        ("report", "alter table marts.ml_evaluations drop column value_low"),
+        ("report", "drop table marts.ml_models"),
+        ("backtest", "drop table marts.dim_items"),
+        ("backtest", "alter table marts.dim_dates drop column weekday"),
+    ],
+    ids=["earlier version", "killed before its scores", "killed before its items", "other columns"],
+)
+def test_a_build_that_lacks_something_is_to_be_built_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, damage: str
+) -> None:
+    with duckdb.connect(copied(home, tmp_path)) as connection:
+        connection.execute(damage)
+    # whatever is missing is missed at once
+    monkeypatch.setattr("larder.backtest.read_past", None)
+    answer = run(tmp_path, command)
+    assert isinstance(answer.exception, WarehouseError)
+    assert "`larder build`" in str(answer.exception)
 
 
 def proof() -> Proof:

@@ -9,6 +9,14 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+# in the order in which each finds what it reads
+MODELS = (
+    "ml_models",
+    "ml_waste_probabilities",
+    "ml_order_quantities",
+    "ml_evaluations",
+    "ml_monitoring",
+)
 INPUTS = {
     "int_stock__score_days": "days",
     "int_stock__score_pairs": "pairs",

@@ -16,7 +16,7 @@ from larder.learning.backtest import (
     replayed_days,
 )
 from larder.learning.panel import Panel
-from larder.learning.quantiles import LEVELS
+from larder.learning.quantiles import QUANTILE_LEVELS
 from larder.learning.replay import replay
 
 
@@ -86,9 +86,9 @@ def test_orders_keep_to_deliveries_lead_time_packs_and_room(past: Past) -> None:
     )
     horizon = int((terms.lead_days + terms.shelf_life_days).max()) - 1
     quantiles = np.broadcast_to(
-        np.array([1.0, 2.0, 3.0, 4.0, 6.0]), (past.panel.size, days, horizon, len(LEVELS))
+        np.array([1.0, 2.0, 3.0, 4.0, 6.0]), (past.panel.size, days, horizon, len(QUANTILE_LEVELS))
     )
-    policy = PlannedDeliveries(LEVELS, quantiles, past.panel.location_codes, terms)
+    policy = PlannedDeliveries(QUANTILE_LEVELS, quantiles, past.panel.location_codes, terms)
     wanted = np.full((past.panel.size, days), 3.0)
     lots = np.zeros((past.panel.size, int(terms.shelf_life_days.max())))
     always = np.ones(wanted.shape, dtype=np.bool_)

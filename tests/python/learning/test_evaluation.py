@@ -9,7 +9,7 @@ import pytest
 
 from larder.learning import evaluation
 from larder.learning.evaluation import evaluate_orders, evaluate_waste
-from larder.learning.metrics import LEVELS
+from larder.learning.metrics import PINBALL_LEVELS
 from larder.learning.orders import Costs
 from larder.learning.panel import read_panel, shelf_lives
 from larder.learning.waste import fit_waste_rates
@@ -27,7 +27,7 @@ def test_every_metric_has_its_baselines(network: Any) -> None:
     }
     assert {(row.metric, row.baseline_name) for row in orders} == {
         (metric, name)
-        for metric in (*LEVELS, "coverage_p90", "decision_cost", "prescriptiveness")
+        for metric in (*PINBALL_LEVELS, "coverage_p90", "decision_cost", "prescriptiveness")
         for name in ("plain_weekday_quantile", "last_week_same_day")
     }
     assert len({row.observations for row in waste}) == 1

@@ -71,11 +71,16 @@ def test_weeks_and_parts_add_up_to_the_whole(
 def test_more_service_wastes_more_and_misses_less(
     replayed: ReplayedDays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence, "LEVELS", (0.1, 0.6, 0.95))
-    costs = evidence.costs_of_levels(replayed).pivot(index="level", columns="part", values="cost")
-    assert costs.index.tolist() == list(evidence.LEVELS)
+    monkeypatch.setattr(evidence, "ORDER_LEVELS", (0.1, 0.6, 0.95))
+    wanted = replayed.draw_demand(seed=0)
+    levels = evidence.costs_of_levels(replayed, wanted)
+    costs = levels.pivot(index="level", columns="part", values="cost")
+    assert costs.index.tolist() == list(evidence.ORDER_LEVELS)
     assert costs["waste"].iloc[-1] > costs["waste"].iloc[0]
     assert costs["missed sales"].iloc[-1] < costs["missed sales"].iloc[0]
+    # what things cost here asks for this level of everything: the plan itself, on the same demand
+    plan = backtest(replayed, wanted).plan
+    assert dict(evidence.cost_parts(plan, replayed.terms.costs)) == costs.loc[0.6].to_dict()
     # the extremes are worse than what lies between: the newsvendor's valley
     total = costs.sum(axis=1)
     assert total.min() < min(total.iloc[0], total.iloc[-1])

@@ -35,6 +35,15 @@ def decision(found: Any, champion: Any) -> tuple[bool, str]:
     return decide(Candidate(unused, TODAY, "", found, champion))
 
 
+def test_the_name_of_a_model_begins_with_what_it_scores() -> None:
+    """rpt_alerts goes by that: of all models that score the same, the newest is heard."""
+    subjects = [
+        {name.partition("_")[0] for name in learned_and_simple}
+        for learned_and_simple in BASELINES.items()
+    ]
+    assert subjects == [{"waste"}, {"order"}]
+
+
 @pytest.mark.parametrize(
     ("found", "champion", "promoted", "why"),
     [

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import around
-from score_warehouse import build, put
+from score_warehouse import MODELS, build, put
 
 from larder.learning.evaluation import DAYS_BETWEEN
 from larder.learning.features import Surroundings, demand_features
@@ -25,13 +25,6 @@ from larder.learning.panel import read_panel, shelf_lives
 from larder.learning.registry import ORDER_MODEL, Champion
 from larder.learning.surroundings import read_surroundings
 
-MODELS = (
-    "ml_models",
-    "ml_waste_probabilities",
-    "ml_order_quantities",
-    "ml_evaluations",
-    "ml_monitoring",
-)
 CONTRACT = {
     "ml_waste_probabilities": "location_id, item_id, as_of_date, horizon_days, waste_probability, "
     "expected_wasted_units, reasons, model_version, scored_at",

@@ -10,15 +10,8 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pytest
-from score_warehouse import build, put
+from score_warehouse import MODELS, build, put
 
-MODELS = (
-    "ml_models",
-    "ml_waste_probabilities",
-    "ml_order_quantities",
-    "ml_evaluations",
-    "ml_monitoring",
-)
 # what the emulator does inside is none of ours
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Arrow output on a DB-API:UserWarning"),
