@@ -92,7 +92,8 @@ def _transform_as_duckdb_can(transform: Any) -> Any:
         _known_functions(expression)
         if isinstance(expression, exp.Create) and expression.kind in ("VIEW", "TABLE"):
             properties = expression.args.get("properties")
-            if properties:  # DuckDB refuses qualified names of temporary tables
+            table = expression.find(exp.Table)
+            if properties and table and table.db:  # no temporary table of DuckDB's has a schema
                 kept = [
                     one
                     for one in properties.expressions
