@@ -21,6 +21,7 @@ from larder.build_state import (
     mark_tested,
     project_files,
 )
+from larder.deploy.archive import learning_import
 from larder.errors import BuildError
 from larder.progress import Progress
 from larder.settings import PROJECT_ROOT, Settings
@@ -146,6 +147,7 @@ def run_dbt(
         | {
             "LARDER_HOME": str(settings.home),
             "LARDER_AS_OF": settings.as_of.isoformat() if settings.as_of else "",
+            "LARDER_LEARNING_IMPORT": learning_import(settings),
         }
         | snowflake.environment(settings)
     )

@@ -455,3 +455,26 @@ def erase_command(settings: Settings, customer_id: str) -> int:
     erasure = erase(settings, customer_id, _now)
     print_erasure(output, erasure)
     return DONE if erasure.is_proven and not erasure.unsearchable else FAILED
+
+
+@larder.command("deploy")
+@click.option("--dry-run", is_flag=True, help="Print every statement in order; apply none.")
+@click.option("--second-region", is_flag=True, help="Set up the account that takes the copy.")
+@click.pass_obj
+def deploy_command(settings: Settings, dry_run: bool, second_region: bool) -> int:
+    """Set up Snowflake, see that all personal data is masked, and stage what models import."""
+    from larder import snowflake
+    from larder.deploy.applying import deploy, make_plan
+    from larder.deploy.reporting import plan_lines, report_lines
+
+    plan = make_plan(settings, second_region=second_region)
+    if dry_run:
+        click.echo("\n".join(plan_lines(plan)))
+        return DONE
+    with (
+        snowflake.open_account(settings) as connection,
+        Reporter(messages) as reporter,
+    ):
+        deployment = deploy(plan, connection, progress=reporter.start("deploy"))
+    click.echo("\n".join(report_lines(deployment)))
+    return DONE

@@ -44,3 +44,7 @@ class BuildError(LarderError):
 
 class AuditError(LarderError):
     """A batch was kept out of the build by its audit."""
+
+
+class DeployError(LarderError):
+    """The set-up of Snowflake could not be applied, or personal data would not be masked."""

@@ -14,6 +14,11 @@ from larder.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
+# an account as it logs in, `organisation-account` or a locator with its region
+ACCOUNT = r"^[A-Za-z0-9_][\w.-]*$"
+# … and as statements name it: `organisation.account`
+ORGANISED_ACCOUNT = r"^[A-Za-z]\w*\.[A-Za-z]\w*$"
+
 
 class Settings(BaseSettings):
     """Hold every setting; all paths are absolute, all instants are UTC."""
@@ -29,16 +34,36 @@ class Settings(BaseSettings):
     as_of: datetime | None = None
     lock_wait_seconds: float = Field(default=600.0, ge=0)
     memory_limit: str = "2GB"
-    snowflake_account: str | None = None
-    snowflake_user: str | None = None
+
+    # Where and as whom to log in; host, port and protocol only for private links and tests.
+    snowflake_account: str | None = Field(default=None, pattern=ACCOUNT)
+    snowflake_user: str | None = Field(default=None, pattern=r"^[\w.@+-]+$")
     snowflake_private_key_path: Path | None = None
     snowflake_private_key_passphrase: SecretStr | None = None
-    # Only for a private link: Snowflake's own name is made from the account.
-    snowflake_host: str | None = None
-    snowflake_port: int = 443
-    snowflake_protocol: Literal["http", "https"] = "https"
+    snowflake_host: str | None = Field(default=None, pattern=r"^[\w.-]+$")
+    snowflake_port: int = Field(default=443, ge=1, le=65535)
+    snowflake_protocol: Literal["https", "http"] = "https"
 
-    @field_validator("home", "landing", "key_file", "snowflake_private_key_path")
+    # What `larder deploy` fills into deploy/snowflake/*.sql; checked here, as SQL is made of it.
+    snowflake_credit_quota: int = Field(default=100, ge=1, le=1_000_000)
+    snowflake_service_public_key_path: Path | None = None
+    snowflake_segments_url: str | None = Field(
+        default=None, pattern=r"^s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[\w.=-]+)*/$"
+    )
+    snowflake_segments_role_arn: str | None = Field(
+        default=None, pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$"
+    )
+    snowflake_second_account: str | None = Field(default=None, pattern=ORGANISED_ACCOUNT)
+    snowflake_first_account: str | None = Field(default=None, pattern=ORGANISED_ACCOUNT)
+    snowflake_replication_minutes: int = Field(default=10, ge=1, le=11_520)
+
+    @field_validator(
+        "home",
+        "landing",
+        "key_file",
+        "snowflake_private_key_path",
+        "snowflake_service_public_key_path",
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

@@ -59,12 +59,44 @@ LOST = "the network was lost, or Snowflake is down: nothing is half done, run ag
 def open_snowflake(settings: Settings, role: Role) -> Iterator[SnowflakeConnection]:
     """Connect as one of Larder's roles; the session's time zone is UTC.
 
-    An error of Snowflake's that leaves the block becomes one of ours.
-
     Raises:
         SettingsError: a setting is missing, or the private key cannot be read.
         WarehouseError: Snowflake refuses, or cannot be reached; names the setting and the remedy.
     """
+    with _open(
+        settings,
+        role=f"larder_{role}",
+        warehouse=WAREHOUSES[role],
+        database=DATABASES[role],
+    ) as connection:
+        yield connection
+
+
+class Account:
+    """Run statements on the whole account."""
+
+    def __init__(self, connection: SnowflakeConnection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+        return fetch(self._connection, sql)
+
+
+@contextmanager
+def open_account(settings: Settings) -> Iterator[Account]:
+    """Connect as who sets the account up, before any role or warehouse of Larder's is there.
+
+    Raises:
+        as `open_snowflake`.
+    """
+    with _open(settings, role="accountadmin") as connection:
+        yield Account(connection)
+
+
+@contextmanager
+def _open(settings: Settings, **where: str) -> Iterator[SnowflakeConnection]:
+    """Open a session; an error of Snowflake's that leaves the block becomes one of ours."""
     import snowflake.connector
     from snowflake.connector.errors import Error
     from snowflake.connector.vendored.requests.exceptions import RequestException
@@ -74,13 +106,11 @@ def open_snowflake(settings: Settings, role: Role) -> Iterator[SnowflakeConnecti
     try:
         with snowflake.connector.connect(
             **_credentials(settings),
-            role=f"larder_{role}",
-            warehouse=WAREHOUSES[role],
-            database=DATABASES[role],
+            **where,
             application="larder",
             login_timeout=LOGIN_SECONDS,
             network_timeout=NETWORK_SECONDS,
-            session_parameters={"TIMEZONE": "UTC", "QUERY_TAG": f"larder {role}"},
+            session_parameters={"TIMEZONE": "UTC", "QUERY_TAG": '{"app": "larder"}'},
         ) as connection:
             yield connection
     except Error as error:

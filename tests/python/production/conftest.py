@@ -15,8 +15,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from larder.deploy.applying import deploy, make_plan
 from larder.settings import Settings
-from larder.snowflake import fetch, open_snowflake
+from larder.snowflake import open_account
 
 EMULATOR = Path(__file__).with_name("emulated_snowflake.py")
 
@@ -84,15 +85,10 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
             "LARDER_SNOWFLAKE_PROTOCOL": "http",
         }
         found = Account(variables, folder)
-        set_up(found.settings(folder / "home", folder / "home.key"))
+        settings = found.settings(folder / "home", folder / "home.key")
+        with open_account(settings) as connection:
+            deploy(make_plan(settings), connection)
         try:
             yield found
         finally:
             process.terminate()
-
-
-def set_up(settings: Settings) -> None:
-    with open_snowflake(settings, "loader") as connection:
-        for statement in Path("/tmp/sf/setup.sql").read_text().split(";"):
-            if statement.strip():
-                fetch(connection, statement)

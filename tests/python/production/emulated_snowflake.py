@@ -44,10 +44,16 @@ COMMENT = r"\s*(?:/\*.*?\*/\s*)*"
 PROCEDURE = re.compile(
     r"(?:with\s+\S+\s+as\s+procedure|create or replace procedure).*?\$\$(.*)\$\$", re.S | re.I
 )
-# What it does not know and what changes no table.
+# What it does not know and what changes no table: rights, warehouses, tags and policies, pipes.
 PRETENDED = re.compile(
-    COMMENT + r"(?:grant|revoke|remove|drop procedure|use (?:secondary )?roles?)\b", re.S | re.I
+    COMMENT + r"(?:grant|revoke|remove|drop procedure|use (?:secondary )?roles?|use warehouse"
+    r"|alter session|alter (?:table|view) \S+ modify column|alter schema \S+ (?:set tag|enable)"
+    r"|(?:create|alter) (?:role|tag|masking policy|resource monitor|warehouse|user|file format"
+    r"|storage integration|pipe|stream|task|replication group))\b",
+    re.S | re.I,
 )
+# It masks nothing, so whoever asks is told that every column of the relation is masked.
+MASKED = re.compile(r"policy_references\(\s*ref_entity_name => '(\w+)\.(\w+)\.(\w+)'", re.I)
 SHOW_GRANTS = re.compile(COMMENT + r"show\s+grants\b", re.S | re.I)
 NO_GRANTS = (
     "select ''::varchar as \"privilege\", ''::varchar as \"grantee_name\", "
@@ -314,6 +320,12 @@ class Emulator:
                 traceback.print_exc()
                 text = f"{type(error).__name__}: {error}".replace("'", "")[:400]
                 return f"select error('{text}')"
+        if found := MASKED.search(statement):
+            database, schema, table = found.groups()
+            return (
+                f"select column_name, 'ACTIVE' from {database}.information_schema.columns "
+                f"where table_schema = '{schema.upper()}' and table_name = '{table.upper()}'"
+            )
         try:
             connection = fakesnow.server.shared_fs.duck_conn.cursor()
             is_done = await run_in_threadpool(change_schemas, connection, statement)

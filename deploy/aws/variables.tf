@@ -1,0 +1,55 @@
+variable "bucket" {
+  description = "Name of the landing bucket; its copy in the second region has `-copy` after it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9-]{1,56}[a-z0-9]$", var.bucket))
+    error_message = "Use 3 to 58 lower-case letters, digits and hyphens."
+  }
+}
+
+variable "region" {
+  description = "Where files land."
+  type        = string
+}
+
+variable "second_region" {
+  description = "Where the copy is; another one than region."
+  type        = string
+}
+
+variable "loader_principals" {
+  description = "ARNs of the roles or users that may become the loader, never a wildcard."
+  type        = list(string)
+
+  validation {
+    condition = length(var.loader_principals) > 0 && alltrue([
+      for arn in var.loader_principals : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/", arn))
+    ])
+    error_message = "Name at least one role or user by its whole ARN."
+  }
+}
+
+variable "noncurrent_days" {
+  description = "For how long replaced and deleted versions stay; also how long erased persons may be in them, unless who erases deletes the versions."
+  type        = number
+  default     = 30
+}
+
+variable "snowpipe_queue_arn" {
+  description = "The notification_channel of `desc pipe larder_raw.landing.segments_pipe`; empty: no Snowpipe."
+  type        = string
+  default     = ""
+}
+
+variable "snowflake_user_arn" {
+  description = "STORAGE_AWS_IAM_USER_ARN of `desc integration larder_segments`; empty: not known yet, nobody may become the role."
+  type        = string
+  default     = ""
+}
+
+variable "snowflake_external_id" {
+  description = "STORAGE_AWS_EXTERNAL_ID of `desc integration larder_segments`."
+  type        = string
+  default     = ""
+}

@@ -1,0 +1,77 @@
+-- needs: segments_url, segments_role_arn
+-- Snowpipe takes in the *segments* that the loader puts below {{ segments_url }}, not the files of
+-- the landing zone: a person's token is made with the key, and the key never enters Snowflake. A
+-- pipe over raw lines would hold persons without tokens, that no erasure finds and no model may
+-- read. The default way needs none of this: the loader PUTs each segment and COPYs it itself.
+--
+-- Each segment names itself and its lines (columns segment and line_number), as a copy by column
+-- name can compute nothing. A pipe is never replaced: a new one forgets what it has loaded.
+use role accountadmin;
+
+create storage integration if not exists larder_segments
+type = external_stage
+storage_provider = 'S3'
+enabled = true
+storage_aws_role_arn = '{{ segments_role_arn }}'
+storage_allowed_locations = ('{{ segments_url }}');
+grant usage on integration larder_segments to role sysadmin;
+
+use role sysadmin;
+
+create file format if not exists larder_raw.landing.segment_format
+type = parquet use_logical_type = true;
+create stage if not exists larder_raw.landing.arriving_segments
+url = '{{ segments_url }}'
+storage_integration = larder_segments
+file_format = (format_name = 'larder_raw.landing.segment_format')
+comment = 'Segments that Snowpipe takes in';
+create pipe if not exists larder_raw.landing.segments_pipe
+auto_ingest = true
+as
+copy into larder_raw.landing.records
+from @larder_raw.landing.arriving_segments
+file_format = (format_name = 'larder_raw.landing.segment_format')
+match_by_column_name = case_insensitive;
+
+-- A segment counts from its row in the manifest on, so a task writes that row once the records are
+-- there (a file is copied whole or not at all). Segments that the loader copied itself have one.
+create stream if not exists larder_raw.landing.arrived_records
+on table larder_raw.landing.records
+append_only = true;
+
+use role accountadmin;
+grant execute task on account to role larder_loader;
+use role securityadmin;
+grant usage on file format larder_raw.landing.segment_format to role larder_loader;
+grant usage on stage larder_raw.landing.arriving_segments to role larder_loader;
+grant monitor, operate on pipe larder_raw.landing.segments_pipe to role larder_loader;
+grant select on stream larder_raw.landing.arrived_records to role larder_loader;
+grant create task on schema larder_raw.landing to role larder_loader;
+
+use role larder_loader;
+create task if not exists larder_raw.landing.write_manifest
+warehouse = larder_loading
+schedule = '1 minute'
+when system$stream_has_data('larder_raw.landing.arrived_records')
+as
+merge into larder_raw.landing.manifest as known
+using (
+    select
+        segment,
+        split_part(segment, '/', 1) as source,
+        split_part(segment, '/', 2) as entity,
+        count(*) as records,
+        count_if(rejection_reason is not null) as rejected,
+        to_json(array_agg(distinct source_file)) as source_files
+    from larder_raw.landing.arrived_records
+    where segment is not null
+    group by segment
+) as arrived
+on known.segment = arrived.segment
+when not matched then insert
+    (segment, source, entity, records, rejected, source_files, uploaded_at)
+    values (
+        arrived.segment, arrived.source, arrived.entity, arrived.records, arrived.rejected,
+        arrived.source_files, sysdate()
+    );
+alter task larder_raw.landing.write_manifest resume;

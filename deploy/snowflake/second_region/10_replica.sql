@@ -1,0 +1,27 @@
+-- needs: first_account
+-- Applied in the account of the second region (`larder deploy --second-region`): the copy of the
+-- published database, refreshed on the schedule of the first account, and a role that reads it.
+use role accountadmin;
+
+create replication group if not exists larder_published
+as replica of {{ first_account }}.larder_published;
+
+create warehouse if not exists larder_reading
+warehouse_size = xsmall auto_suspend = 60 auto_resume = true initially_suspended = true
+comment = 'Analysts, BI and the serving API';
+alter warehouse larder_reading set
+auto_suspend = 60 auto_resume = true statement_timeout_in_seconds = 600;
+
+use role useradmin;
+create role if not exists larder_reader
+comment = 'Reads the published marts and nothing else';
+grant role larder_reader to role sysadmin;
+
+-- A copy comes without the grants of the first account, for its roles are not replicated. So they
+-- are made here, and again (`larder deploy --second-region`) when a refresh brought a new schema.
+use role accountadmin;
+alter replication group larder_published refresh;
+grant usage on warehouse larder_reading to role larder_reader;
+grant usage on database larder to role larder_reader;
+grant usage on all schemas in database larder to role larder_reader;
+grant select on all tables in database larder to role larder_reader;
