@@ -21,7 +21,7 @@ from larder.build_state import (
     mark_tested,
     project_files,
 )
-from larder.deploy.archive import learning_import
+from larder.deploy.archive import learning_import, stage_archive
 from larder.errors import BuildError
 from larder.progress import Progress
 from larder.settings import PROJECT_ROOT, Settings
@@ -71,11 +71,14 @@ def build(
 
     Raises:
         BuildError: a model or an error-severity test failed; names each.
+        WarehouseError: Snowflake refuses.
     """
     made_from = fingerprint(settings)
     full_refresh = full_refresh or settings.refresh_file.exists() or holds_any(settings, held)
     arguments = ["build", *(["--full-refresh"] if full_refresh else [])]
     forget_tested(settings)
+    if settings.target == "prod":
+        stage_archive(settings)
     try:
         run_dbt(
             settings,

@@ -15,6 +15,7 @@ from typing import Any
 
 from larder.deploy.statements import Statement
 from larder.settings import PROJECT_ROOT, Settings
+from larder.snowflake import fetch, open_snowflake
 
 STAGE = "@larder_analytics.deployment.code"
 PLACE = "code of the Python models"
@@ -55,6 +56,20 @@ def learning_import(settings: Settings, project: Path = PROJECT_ROOT) -> str:
     if settings.target != "prod":
         return ""
     return f"{STAGE.upper()}/{make_archive(project).name}"
+
+
+def stage_archive(settings: Settings) -> None:
+    """Put the zip of these sources where the models of this build look for it, unless it is there.
+
+    Raises:
+        WarehouseError: Snowflake refuses.
+    """
+    archive = make_archive()
+    file = settings.home / "deploy" / archive.name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(archive.content)
+    with open_snowflake(settings, "transformer") as connection:
+        fetch(connection, put_statement(file).sql)
 
 
 def put_statement(file: Path) -> Statement:
