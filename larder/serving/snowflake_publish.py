@@ -147,7 +147,7 @@ def _generations(connection: SnowflakeConnection) -> list[_Generation]:
     if not schemas:
         return []
     named = " union all ".join(
-        f"select max(generation), '{schema}' from {PUBLISHED}.{schema}.{METADATA_TABLE}"
+        f"select distinct generation, '{schema}' from {PUBLISHED}.{schema}.{METADATA_TABLE}"
         for (schema,) in schemas
     )
     found = [_Generation(name, schema) for name, schema in fetch(connection, named)]

@@ -98,8 +98,7 @@ def _transform_as_duckdb_can(transform: Any) -> Any:
         _known_functions(expression)
         if isinstance(expression, exp.Create) and expression.kind in ("VIEW", "TABLE"):
             properties = expression.args.get("properties")
-            table = expression.find(exp.Table)
-            if properties and table and table.db:  # no temporary table of DuckDB's has a schema
+            if properties:  # no temporary table of DuckDB's has a schema
                 kept = [
                     one
                     for one in properties.expressions
@@ -120,6 +119,8 @@ def _transform_as_duckdb_can(transform: Any) -> Any:
 
 
 def _merge_with_qualified_values(merge: Any) -> Any:
+    numbers = count()
+
     def merged(expression: Any) -> Any:
         if isinstance(expression, exp.Merge):
             source = expression.args["using"].alias_or_name
@@ -129,7 +130,14 @@ def _merge_with_qualified_values(merge: Any) -> Any:
                     for column in then.expression.find_all(exp.Column):
                         if not column.table:  # a value to insert is always the source's
                             column.set("table", exp.to_identifier(source))
-        return merge(expression)
+        statements = merge(expression)
+        if isinstance(expression, exp.Merge):  # merges at the same time would share this table
+            own = f"merge_candidates_{next(numbers)}"
+            for statement in statements:
+                for name in statement.find_all(exp.Identifier):
+                    if name.name.lower() == "merge_candidates":
+                        name.set("this", own)
+        return statements
 
     return merged
 
@@ -217,23 +225,17 @@ def _rename(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> No
 
 
 def change_schemas(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
-    """Do what a statement on whole schemas says, in one transaction; tell whether it was one."""
-    connection.execute("begin")
-    try:
-        if found := CLONE.match(statement):
-            _clone(connection, *found.groups())
-        elif found := RENAME.match(statement):
-            _rename(connection, *found.groups())
-        elif found := SWAP.match(statement):
-            first, second = found.groups()
-            aside = f"{first.split('.')[0]}.swapped_aside"
-            _rename(connection, first, aside)
-            _rename(connection, second, first)
-            _rename(connection, aside, second)
-        connection.execute("commit")
-    except duckdb.Error:
-        connection.execute("rollback")
-        raise
+    """Do what a statement on whole schemas says, step by step; tell whether it was one."""
+    if found := CLONE.match(statement):
+        _clone(connection, *found.groups())
+    elif found := RENAME.match(statement):
+        _rename(connection, *found.groups())
+    elif found := SWAP.match(statement):
+        first, second = found.groups()
+        aside = f"{first.split('.')[0]}.swapped_aside"
+        _rename(connection, first, aside)
+        _rename(connection, second, first)
+        _rename(connection, aside, second)
     return found is not None
 
 
