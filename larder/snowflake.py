@@ -108,6 +108,8 @@ def _open(settings: Settings, **where: str) -> Iterator[SnowflakeConnection]:
             **_credentials(settings),
             **where,
             application="larder",
+            # it would ask for the metadata of every cloud, in vain wherever there is none
+            platform_detection_timeout_seconds=0.0,
             login_timeout=LOGIN_SECONDS,
             network_timeout=NETWORK_SECONDS,
             session_parameters={"TIMEZONE": "UTC", "QUERY_TAG": '{"app": "larder"}'},
@@ -216,8 +218,8 @@ def _credentials(settings: Settings) -> dict[str, Any]:
     return credentials
 
 
-def _private_key(settings: Settings) -> bytes:
-    """Read the private key, as the connector wants it."""
+def _private_key(settings: Settings) -> Any:
+    """Read the private key."""
     from cryptography.hazmat.primitives import serialization
 
     path, passphrase = (
@@ -226,7 +228,7 @@ def _private_key(settings: Settings) -> bytes:
     )
     assert path is not None
     try:
-        key = serialization.load_pem_private_key(
+        return serialization.load_pem_private_key(
             path.read_bytes(), passphrase.get_secret_value().encode() if passphrase else None
         )
     except (OSError, ValueError, TypeError):
@@ -235,8 +237,3 @@ def _private_key(settings: Settings) -> bytes:
             "PEM file of LARDER_SNOWFLAKE_USER; if it is encrypted, set "
             "LARDER_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE."
         ) from None
-    return key.private_bytes(
-        serialization.Encoding.DER,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
