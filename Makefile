@@ -14,10 +14,10 @@ export GX_ANALYTICS_ENABLED := false
 unexport PYTHONDONTWRITEBYTECODE
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help install run test lint types unit bench docs report lock clean
+.PHONY: help install run test test-snowflake lint types unit bench docs report lock clean
 
 help: ## Explain every target
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -50,6 +50,9 @@ types: $(INSTALLED) ## Check the types
 
 unit: $(INSTALLED) ## Run the tests, dbt's among them
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-snowflake: $(INSTALLED) ## Run the tests of production on an emulated Snowflake (part of test)
+	$(BIN)/pytest tests/python/production
 
 bench: $(INSTALLED) ## Measure speed and memory beside named peers
 	$(BIN)/python -m benchmarks

@@ -452,6 +452,7 @@ def erase_command(settings: Settings, customer_id: str) -> int:
     """Remove a person from everything there is, and search it all to prove that."""
     from loaders.erasing import erase
 
+    _require_duckdb(settings, "erase")
     erasure = erase(settings, customer_id, _now)
     print_erasure(output, erasure)
     return DONE if erasure.is_proven and not erasure.unsearchable else FAILED

@@ -17,7 +17,7 @@ from loaders.load import load
 from loaders.sample.network import SampleOptions, write_sample_network
 
 # The folders with whole builds: what is left for the end is small, so no worker waits long.
-HEAVY_FOLDERS = ("larder", "project", "privacy", "serving")
+HEAVY_FOLDERS = ("production", "larder", "project", "privacy", "serving")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

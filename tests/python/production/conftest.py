@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from larder.deploy.applying import deploy, make_plan
 from larder.settings import Settings
 from larder.snowflake import open_account
 
+TIME_LIMIT_SECONDS = 900
 EMULATOR = Path(__file__).with_name("emulated_snowflake.py")
 
 
@@ -92,3 +94,19 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
             yield found
         finally:
             process.terminate()
+
+
+@pytest.fixture(autouse=True)
+def time_limit(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Stop a test that hangs: the connector asks a server that fails again for minutes."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"{request.node.name} took longer than {TIME_LIMIT_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(TIME_LIMIT_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
