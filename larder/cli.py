@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from larder import __version__
-from larder.errors import LarderError, SettingsError, UsageError
+from larder.errors import LandingError, LarderError, SettingsError, UsageError
 from larder.lock import LockHolder, run_lock
 from larder.reporting import (
     SHOWN_OF_DEAD_LETTERS,
@@ -133,7 +133,7 @@ def load_command(settings: Settings) -> int:
     with Reporter(messages) as reporter:
         summary = load(settings, _now, reporter.start("load"))
     print_load(output, summary)
-    return DONE
+    return FAILED if summary.failures else DONE
 
 
 @larder.command()
@@ -154,7 +154,8 @@ def run(settings: Settings) -> int:
         raise
     print_summary(output, summarise(settings))
     print_run(output, settings, report)
-    return FAILED if report.audit and report.audit.is_held else DONE
+    is_whole = not (report.load and report.load.failures)
+    return FAILED if not is_whole or (report.audit and report.audit.is_held) else DONE
 
 
 @larder.command("audit")
@@ -284,11 +285,17 @@ def status_command(settings: Settings, as_json: bool) -> int:
     from larder.pipeline import landing_state
     from larder.serving.status import status
 
-    found = replace(status(settings), landing=landing_state(settings))
+    found, trouble = status(settings), None
+    try:
+        found = replace(found, landing=landing_state(settings))
+    except LandingError as error:  # all the rest can be said, and is wanted most then
+        trouble = error
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
     else:
         print_status(output, found)
+    if trouble:
+        raise trouble
     return DONE
 
 

@@ -131,7 +131,7 @@ def _write_segment(
 ) -> SegmentCounts | Origin | None:
     if is_still_written(file):
         return None
-    origin = Origin(file.relative, sha256_of(file.path), file.size, file.modified_ns)
+    origin = Origin(file.relative, sha256_of(file.path), file.size, file.modified_ns, file.etag)
     if any(earlier.sha256 == origin.sha256 for earlier in known):
         return origin
     loaded_at = now()
