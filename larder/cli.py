@@ -124,16 +124,34 @@ def sample(
 
 
 @larder.command("load")
+@click.option("--follow", "is_following", is_flag=True, help="Then load what arrives, until told.")
 @click.pass_obj
-def load_command(settings: Settings) -> int:
+def load_command(settings: Settings, is_following: bool) -> int:
     """Turn every new file of the landing zone into a raw segment."""
     from loaders.load import load
 
     _require_duckdb(settings)
+    if is_following:
+        return _follow(settings)
     with Reporter(messages) as reporter:
         summary = load(settings, _now, reporter.start("load"))
     print_load(output, summary)
     return FAILED if summary.failures else DONE
+
+
+def _follow(settings: Settings) -> int:
+    from larder.stopping import stopping_on_signals
+    from loaders.follow import follow
+
+    def say(line: str) -> None:
+        moment = _now().isoformat(timespec="seconds").replace("+00:00", "Z")
+        output.print(f"{moment} {line}", highlight=False, markup=False, soft_wrap=True)
+
+    with stopping_on_signals() as stopping:
+        say("following the landing zone")
+        follow(settings, _now, say, stopping)
+    say("ended")
+    return DONE
 
 
 @larder.command()

@@ -59,12 +59,14 @@ class EntityLoad:
 class LoadSummary:
     """Say what a load did, by entity path; `skipped` files had been loaded before.
 
-    `unread` could not be brought from S3 this time; the next load tries again.
+    `unread` could not be brought from S3 this time; the next load tries again. `left` names those
+    and the files that are still being written.
     """
 
     entities: dict[str, EntityLoad] = field(default_factory=lambda: defaultdict(EntityLoad))
     skipped: int = 0
     unread: list[Unread] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
 
     @property
     def files(self) -> int:
@@ -162,7 +164,10 @@ class _Loader:
                 # Another loader may have been here while we waited.
                 self.ledger.read()
                 files = [file for file in group if not self.ledger.knows(file)]
-                for done, written in enumerate(self._write_segments(files), start=1):
+                results = zip(files, self._write_segments(files), strict=True)
+                for done, (file, written) in enumerate(results, start=1):
+                    if written is None or isinstance(written, Unread):
+                        summary.left.add(file.relative)
                     if written is None:
                         entity_load.waiting += 1
                     elif isinstance(written, Unread):
