@@ -125,12 +125,24 @@ def sample(
 
 @larder.command("load")
 @click.option("--follow", "is_following", is_flag=True, help="Then load what arrives, until told.")
+@click.option("--singer", "is_singer", is_flag=True, help="Load the stream on standard input.")
 @click.pass_obj
-def load_command(settings: Settings, is_following: bool) -> int:
-    """Turn every new file of the landing zone into a raw segment."""
+def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int:
+    """Turn every new file of the landing zone into a raw segment.
+
+    With --singer only what a Singer tap writes to standard input; its states go to standard output
+    when all before them is safe.
+    """
     from loaders.load import load
 
     _require_duckdb(settings)
+    if is_following and is_singer:
+        raise UsageError("--follow and --singer are two commands; run them side by side.")
+    if is_singer:
+        from loaders.singer import load_singer
+
+        load_singer(settings, _now, sys.stdin.fileno(), click.echo, _say_to(messages))
+        return DONE
     if is_following:
         return _follow(settings)
     with Reporter(messages) as reporter:
@@ -139,14 +151,19 @@ def load_command(settings: Settings, is_following: bool) -> int:
     return FAILED if summary.failures else DONE
 
 
+def _say_to(console: Console) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        moment = _now().isoformat(timespec="seconds").replace("+00:00", "Z")
+        console.print(f"{moment} {line}", highlight=False, markup=False, soft_wrap=True)
+
+    return say
+
+
 def _follow(settings: Settings) -> int:
     from larder.stopping import stopping_on_signals
     from loaders.follow import follow
 
-    def say(line: str) -> None:
-        moment = _now().isoformat(timespec="seconds").replace("+00:00", "Z")
-        output.print(f"{moment} {line}", highlight=False, markup=False, soft_wrap=True)
-
+    say = _say_to(output)
     with stopping_on_signals() as stopping:
         say("following the landing zone")
         follow(settings, _now, say, stopping)

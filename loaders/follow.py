@@ -133,7 +133,7 @@ class _Follower:
             return None
         self.pause = FIRST_PAUSE_SECONDS
         if summary.files or summary.unread:
-            self.say(_line(summary, time.monotonic() - started))
+            self.say(describe_load(summary, time.monotonic() - started))
         return summary
 
     def _wait_after(self, error: Exception) -> None:
@@ -146,7 +146,7 @@ def _stamp(file: LandingFile) -> Stamp:
     return file.size, file.modified_ns
 
 
-def _line(summary: LoadSummary, seconds: float) -> str:
+def describe_load(summary: LoadSummary, seconds: float) -> str:
     """Say in one line what a load did."""
     entities = {path: one for path, one in sorted(summary.entities.items()) if one.files}
     records = sum(one.records for one in entities.values())
