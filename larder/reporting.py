@@ -272,6 +272,10 @@ def print_erasure(console: Console, erasure: Erasure) -> None:
         f"{erasure.segments:,} segments; {erasure.table_rows:,} rows of {erasure.tables:,} tables.",
         highlight=False,
     )
+    if erasure.old_versions:
+        console.print(
+            f"{erasure.old_versions:,} older versions in S3 were deleted.", highlight=False
+        )
     for trace in erasure.traces:
         console.print(f"[red]trace left:[/red] {trace}", highlight=False, soft_wrap=True)
     for file in erasure.unsearchable:

@@ -6,10 +6,11 @@ there (checks, tokens, segments, ledger, dead letters) is the same for both.
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -68,6 +69,33 @@ class Zone(Protocol):
     def put(self, relative: str, content: Path) -> None:
         """Write a new file, durable, whole or not at all."""
 
+    def require_rewritable(self) -> None:
+        """Make sure that a person can be erased from the files, before anything is changed.
+
+        Raises:
+            LandingError: a right is missing, or older versions must be kept.
+        """
+
+    def replace(self, file: LandingFile, content: Path) -> LandingFile:
+        """Put other bytes in the place of a file's, and return it as it is now.
+
+        Raises:
+            LandingError: it cannot be written, or has changed meanwhile.
+        """
+
+    def kept_versions(self) -> Iterator[Version]:
+        """Find all that the service keeps below the landing zone, older versions, too."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """Hold one version of an object: the current one, or one that was replaced or deleted."""
+
+    file: LandingFile
+    is_current: bool
+    brought: Callable[[], AbstractContextManager[LandingFile]]
+    delete: Callable[[], None]
+
 
 class FolderZone:
     """A landing zone that is a folder: its files are where they are needed."""
@@ -98,6 +126,24 @@ class FolderZone:
         beside = final.with_name(f".{name}.tmp")
         shutil.copyfile(content, beside)
         commit(beside, final)
+
+    def require_rewritable(self) -> None:
+        """A folder needs no asking: what cannot be written there stops an erasure that goes on."""
+
+    def replace(self, file: LandingFile, content: Path) -> LandingFile:
+        """Put other bytes in the place of a file's; see `Zone`. Its time of change stays."""
+        shutil.copymode(file.path, content)
+        os.utime(content, ns=(file.modified_ns, file.modified_ns))
+        name = sha256(os.fsencode(file.path.name)).hexdigest()
+        # beside the file first: the landing zone may be on another disk
+        beside = file.path.with_name(f".{name}.tmp")
+        shutil.copy2(content, beside)
+        commit(beside, file.path)
+        return replace(file, size=content.stat().st_size)
+
+    def kept_versions(self) -> Iterator[Version]:
+        """A folder keeps no versions: whoever searches it reads its files."""
+        return iter(())
 
 
 @contextmanager

@@ -90,14 +90,15 @@ def is_passing(error: Exception) -> bool:
     return code_of(error) in OVERLOADED | BROKEN or status_of(error) >= 500
 
 
-def explain(error: Exception, what: str, right: str) -> LandingError:
+def explain(error: Exception, what: str, right: str, kept: str = KEPT) -> LandingError:
     """Return the error of ours for one of the SDK's.
 
-    `what` could not be done begins the sentence; `right` is the permission that it takes.
+    `what` could not be done begins the sentence; `right` is the permission that it takes; `kept`
+    says how things stand now.
     """
     why, remedy = _reason(error, right)
     kind = LandingUnavailableError if is_passing(error) else LandingError
-    return kind(f"{what}: {why}. {remedy} {KEPT}")
+    return kind(f"{what}: {why}. {remedy} {kept}")
 
 
 def _reason(error: Exception, right: str) -> tuple[str, str]:
@@ -106,7 +107,7 @@ def _reason(error: Exception, right: str) -> tuple[str, str]:
     if code in EXPIRED:
         return (
             f"the credentials have expired{named}",
-            "Get new ones for the AWS SDK (`aws sso login`, a new session token, a role) and load "
+            "Get new ones for the AWS SDK (`aws sso login`, a new session token, a role) and run "
             "again.",
         )
     if code in NOT_ACCEPTED:
@@ -115,14 +116,14 @@ def _reason(error: Exception, right: str) -> tuple[str, str]:
             "Correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
         )
     if code == "RequestTimeTooSkewed":
-        return f"this computer's clock is wrong{named}", "Set it and load again."
+        return f"this computer's clock is wrong{named}", "Set it and run again."
     if code in OVERLOADED:
         return (
             f"there were too many requests{named}, also when tried again",
-            "Load again later, or let AWS_MAX_ATTEMPTS allow more tries.",
+            "Run again later, or let AWS_MAX_ATTEMPTS allow more tries.",
         )
     if code in BROKEN or status_of(error) >= 500:
-        return f"the service failed{named or ''}", "Load again later."
+        return f"the service failed{named or ''}", "Run again later."
     if code in NOT_THERE:
         return (
             f"there is none of that name{named}",

@@ -35,7 +35,8 @@ from larder.settings import Settings
 from loaders.asides import make_aside, remove_aside
 from loaders.landing import LandingFile, describe, is_taken
 from loaders.s3.errors import EXPIRED, NOT_ACCEPTED, OVERLOADED, code_of, explain, status_of
-from loaders.zones import NotReadError, Unread
+from loaders.s3.versions import kept_versions, replace_object, require_rewritable
+from loaders.zones import NotReadError, Unread, Version
 
 # They mostly wait for the network; two of them compute.
 DOWNLOADS_AT_ONCE = 8
@@ -107,18 +108,19 @@ class S3Zone:
 
     def find(self) -> Iterator[LandingFile]:
         """Find the objects, as they are listed; see `Zone`."""
-        for listed in self._list(self.prefix):
+        for listed in self.list_objects(self.prefix):
             if is_taken(listed["Key"].removeprefix(self.prefix).split("/")):
                 yield self._describe(listed)
 
     def look_up(self, relative: str) -> LandingFile | None:
         """Return the object of that name, or null; it is listed, for a HEAD tells no reason."""
-        listed = next(self._list(self.prefix + relative, 1), None)
+        listed = next(self.list_objects(self.prefix + relative, 1), None)
         if listed is None or listed["Key"] != self.prefix + relative:
             return None
         return self._describe(listed)
 
-    def _list(self, prefix: str, most: int | None = None) -> Iterator[dict[str, Any]]:
+    def list_objects(self, prefix: str, most: int | None = None) -> Iterator[dict[str, Any]]:
+        """List the objects whose key begins so, as S3 describes them."""
         try:
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=prefix, PaginationConfig={"MaxItems": most}
@@ -138,12 +140,13 @@ class S3Zone:
         return describe(NOWHERE, relative, listed["Size"], modified_ns, listed["ETag"])
 
     @contextmanager
-    def brought(self, file: LandingFile) -> Iterator[LandingFile]:
+    def brought(self, file: LandingFile, **version: str) -> Iterator[LandingFile]:
         """Give the object as a file that looks as if it had been landed here; see `Zone`."""
         aside = make_aside(self._raw)
         try:
-            target = aside / "brought"
-            self.download(file, target)
+            # by the ending whoever searches it knows what compression hides
+            target = aside / f"brought{file.compression or file.file_format or ''}"
+            self.download(file, target, **version)
             os.utime(target, ns=(file.modified_ns, file.modified_ns))
             yield replace(file, path=target)
         finally:
@@ -240,8 +243,23 @@ class S3Zone:
             cause = error.__context__ if isinstance(error, S3UploadFailedError) else error
             assert isinstance(cause, Exception)
             raise explain(
-                cause, f"{self.name}/{relative} cannot be written", "s3:PutObject on it"
+                cause,
+                f"{self.name}/{relative} cannot be written",
+                "s3:PutObject on it",
+                "Nothing of it was written.",
             ) from error
+
+    def require_rewritable(self) -> None:
+        """Make sure that a person can be erased from the objects; see `Zone`."""
+        require_rewritable(self)
+
+    def replace(self, file: LandingFile, content: Path) -> LandingFile:
+        """Put other bytes in the place of an object's; see `Zone`."""
+        return replace_object(self, file, content)
+
+    def kept_versions(self) -> Iterator[Version]:
+        """Find all versions that S3 keeps; see `Zone`."""
+        return kept_versions(self)
 
 
 def status_of_answer(answer: dict[str, Any]) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from landing_zone import event, line
 
 from larder.cli import DONE, FAILED, larder
 from larder.errors import LandingError, LandingUnavailableError, SettingsError
-from larder.settings import Settings, read_settings
+from larder.settings import PROJECT_ROOT, Settings, read_settings
 from loaders.dead_letters import dead_letters, redrive
 from loaders.landing import describe
 from loaders.ledger import Ledger
@@ -364,9 +367,32 @@ def test_a_landing_zone_that_is_neither_is_refused(
         read_settings()
 
 
-def test_what_writes_into_a_folder_only_refuses_a_bucket() -> None:
-    with pytest.raises(LandingError, match="into a folder only"):
-        _ = Settings(landing="s3://larder/in").landing_folder
+def test_what_writes_into_a_folder_only_refuses_a_bucket(tmp_path: Path) -> None:
+    settings = Settings(landing="s3://larder/in", home=tmp_path)
+    told = CliRunner().invoke(larder, ["sample"], obj=settings)
+    assert isinstance(told.exception, LandingError)
+    assert "into a folder only" in str(told.exception)
+
+
+def test_the_program_ends_with_a_sentence_and_no_traceback(s3_home: S3Home) -> None:
+    s3_home.s3.faults.append(Fault("GET", "list-type", 400, "ExpiredToken"))
+    settings = s3_home.settings
+    variables = {
+        "LARDER_HOME": str(settings.home),
+        "LARDER_KEY_FILE": str(settings.key_file),
+        "LARDER_LANDING": str(settings.landing),
+        "PYTHONPATH": str(PROJECT_ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from larder.cli import main; main()", "load"],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == FAILED
+    assert "error: The landing zone s3://" in done.stderr
+    assert "credentials have expired (ExpiredToken)" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_status_says_what_waits_in_the_bucket_or_why_it_is_not_known(s3_home: S3Home) -> None:
