@@ -53,7 +53,7 @@ def find_files(landing: Path) -> Iterator[LandingFile]:
             "writes the sample network."
         )
     try:
-        yield from _find(landing, landing, frozenset())
+        yield from _find(landing, (), frozenset())
     except PermissionError as error:
         raise LandingError(
             f"{error.filename} in the landing zone may not be read. Give the user that runs "
@@ -61,7 +61,9 @@ def find_files(landing: Path) -> Iterator[LandingFile]:
         ) from error
 
 
-def _find(landing: Path, folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[LandingFile]:
+def _find(
+    folder: Path, parts: tuple[str, ...], above: frozenset[tuple[int, int]]
+) -> Iterator[LandingFile]:
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -75,20 +77,24 @@ def _find(landing: Path, folder: Path, above: frozenset[tuple[int, int]]) -> Ite
             if error.errno == errno.ELOOP:
                 continue  # a link to itself
             raise
+        inside = (*parts, entry.name)
         if is_folder:
-            yield from _find(landing, Path(entry.path), above | {here})
+            yield from _find(Path(entry.path), inside, above | {here})
             continue
-        if not is_file:
-            continue  # a pipe would keep its reader waiting for ever
-        if not is_taken(Path(entry.path).relative_to(landing).parts):
+        # a pipe would keep its reader waiting for ever
+        if not is_file or _is_beside_data(inside):
             continue
         # A file that is renamed away between the listing and the look at it is not there.
         with suppress(FileNotFoundError):
-            yield _describe(landing, Path(entry.path))
+            yield _describe(Path(entry.path), inside, entry.stat())
 
 
 def _is_there(name: str) -> bool:
     return not name.startswith((".", "_")) and not name.endswith(".tmp")
+
+
+def _is_beside_data(parts: Sequence[str]) -> bool:
+    return DYNAMODB_FOLDER in parts[:-1] and parts[-2] != DYNAMODB_DATA_FOLDER
 
 
 def is_taken(parts: Sequence[str]) -> bool:
@@ -96,16 +102,12 @@ def is_taken(parts: Sequence[str]) -> bool:
 
     What is not there yet is not, nor what DynamoDB says about an export beside its data.
     """
-    if not all(_is_there(part) for part in parts):
-        return False
-    return DYNAMODB_FOLDER not in parts[:-1] or parts[-2] == DYNAMODB_DATA_FOLDER
+    return all(map(_is_there, parts)) and not _is_beside_data(parts)
 
 
-def _describe(landing: Path, path: Path) -> LandingFile:
-    relative = path.relative_to(landing)
-    status = path.stat()
+def _describe(path: Path, parts: Sequence[str], status: os.stat_result) -> LandingFile:
     # a name need not be UTF-8
-    name = os.fsencode(relative.as_posix()).decode(errors="backslashreplace")
+    name = os.fsencode("/".join(parts)).decode(errors="backslashreplace")
     return describe(path, name, status.st_size, status.st_mtime_ns)
 
 
@@ -133,7 +135,8 @@ def describe(path: Path, relative: str, size: int, modified_ns: int, etag: str =
 def look_up(landing: Path, relative: str) -> LandingFile | None:
     """Return the file of that name in the folder, or null if there is none."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        return _describe(landing, landing / relative)
+        path = landing / relative
+        return _describe(path, relative.split("/"), path.stat())
     return None
 
 

@@ -139,10 +139,8 @@ def test_a_bucket_that_must_keep_its_versions_is_refused(s3_home: S3Home) -> Non
 @pytest.mark.parametrize(
     ("place", "moment"),
     [
-        ("loaders.erasing.segments.commit", 1),
         ("loaders.erasing.segments.commit", 2),
         ("loaders.s3.zone.replace_object", 1),
-        ("loaders.erasing.steps.prove", 1),
         ("loaders.s3.versions._delete", 2),
     ],
 )

@@ -32,7 +32,7 @@ from loaders.s3.notifications import MalformedMessageError, arrived_keys
 STOCK = "fridge/stock_events"
 A, B = f"{STOCK}/a.ndjson", f"{STOCK}/b.ndjson"
 FOLLOW = "import sys; sys.argv = ['larder', 'load', '--follow']; import larder.cli as c; c.main()"
-SECONDS = 20.0
+SECONDS = 60.0  # on a busy computer; mostly it takes a moment
 
 
 @dataclass
@@ -146,8 +146,9 @@ def test_a_file_that_is_still_written_is_not_tried_all_the_time(
         wait_until(lambda: len(it.said) == 1)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("zone", ["folder", "queue"])
+@pytest.mark.parametrize(
+    ("zone", "sent"), [("folder", signal.SIGINT), ("queue", signal.SIGTERM)], ids=str
+)
 def test_a_signal_ends_it_well_and_at_once(
     zone: str, sent: signal.Signals, home: Home, s3_home: S3Home
 ) -> None:
@@ -164,13 +165,13 @@ def test_a_signal_ends_it_well_and_at_once(
     follower.send_signal(sent)
     out, err = follower.communicate(timeout=SECONDS)
     assert (follower.returncode, err) == (0, "")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15  # and not when the long poll of 20 s ends
     assert "1 files loaded (fridge/stock_events 1), 1 records, 0 rejected" in out
     assert out.rstrip().endswith("ended")
 
 
 def test_a_signal_lets_the_file_in_hand_be_finished(home: Home) -> None:
-    for number in range(80):
+    for number in range(40):
         home.land(f"{STOCK}/{number:03}.ndjson", line(event(number)) * 50)
     follower = start_follower(home)
     wait_until(lambda: len(list(home.settings.raw_folder.glob("*/*/*/*.parquet"))) > 5)
@@ -178,9 +179,9 @@ def test_a_signal_lets_the_file_in_hand_be_finished(home: Home) -> None:
     out, err = follower.communicate(timeout=SECONDS)
     assert (follower.returncode, err) == (0, "")
     loaded = len(list(home.settings.raw_folder.glob("*/*/*/*.parquet")))
-    assert 5 < loaded < 80
+    assert 5 < loaded < 40
     assert f"{loaded} files loaded" in out
-    assert home.load().files == 80 - loaded
+    assert home.load().files == 40 - loaded
 
 
 def start_follower(home: Home, queue: str | None = None) -> subprocess.Popen[str]:
