@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from larder import __version__
-from larder.errors import LarderError, SettingsError, UsageError
+from larder.errors import LandingError, LarderError, SettingsError, UsageError
 from larder.lock import LockHolder, run_lock
 from larder.reporting import (
     SHOWN_OF_DEAD_LETTERS,
@@ -125,17 +125,60 @@ def sample(
 
 
 @larder.command("load")
+@click.option("--follow", "is_following", is_flag=True, help="Then load what arrives, until told.")
+@click.option("--singer", "is_singer", is_flag=True, help="Load the stream on standard input.")
 @click.pass_obj
-def load_command(settings: Settings) -> int:
-    """Turn every new file of the landing zone into a raw segment."""
+def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int:
+    """Turn every new file of the landing zone into a raw segment.
+
+    With --singer only what a Singer tap writes to standard input; its states go to standard output
+    when all before them is safe.
+    """
     from larder.pipeline import upload_raw
     from loaders.load import load
 
+    if is_following and is_singer:
+        raise UsageError("--follow and --singer are two commands; run them side by side.")
+    if is_singer:
+        from loaders.singer import load_singer
+
+        load_singer(settings, _now, sys.stdin.fileno(), click.echo, _say_to(messages))
+        with Reporter(messages) as reporter:
+            upload_raw(settings, _now, reporter.start)
+        return DONE
+    if is_following:
+        return _follow(settings)
     with Reporter(messages) as reporter:
         summary = load(settings, _now, reporter.start("load"))
         sent = upload_raw(settings, _now, reporter.start)
     print_load(output, summary)
     print_upload(output, sent)
+    return FAILED if summary.failures else DONE
+
+
+def _say_to(console: Console) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        moment = _now().isoformat(timespec="seconds").replace("+00:00", "Z")
+        console.print(f"{moment} {line}", highlight=False, markup=False, soft_wrap=True)
+
+    return say
+
+
+def _follow(settings: Settings) -> int:
+    from larder.pipeline import upload_raw
+    from larder.stopping import stopping_on_signals
+    from loaders.follow import follow
+
+    say = _say_to(output)
+
+    def send() -> None:
+        with Reporter(messages) as reporter:
+            upload_raw(settings, _now, reporter.start)
+
+    with stopping_on_signals() as stopping:
+        say("following the landing zone")
+        follow(settings, _now, say, stopping, send)
+    say("ended")
     return DONE
 
 
@@ -156,7 +199,8 @@ def run(settings: Settings) -> int:
         raise
     print_summary(output, summarise(settings))
     print_run(output, settings, report)
-    return FAILED if report.audit and report.audit.is_held else DONE
+    is_whole = not (report.load and report.load.failures)
+    return FAILED if not is_whole or (report.audit and report.audit.is_held) else DONE
 
 
 @larder.command("audit")
@@ -285,11 +329,17 @@ def status_command(settings: Settings, as_json: bool) -> int:
     from larder.pipeline import landing_state
     from larder.serving.status import status
 
-    found = replace(status(settings), landing=landing_state(settings))
+    found, trouble = status(settings), None
+    try:
+        found = replace(found, landing=landing_state(settings))
+    except LandingError as error:  # all the rest can be said, and is wanted most then
+        trouble = error
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
     else:
         print_status(output, found)
+    if trouble:
+        raise trouble
     return DONE
 
 

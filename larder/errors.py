@@ -30,6 +30,10 @@ class LandingError(LarderError):
     """The landing zone as a whole cannot be read (a bad file in it is a dead letter instead)."""
 
 
+class LandingUnavailableError(LandingError):
+    """The landing zone cannot be reached or is overloaded; a later try may find it well again."""
+
+
 class WarehouseBusyError(LarderError):
     """Another run holds the lock."""
 

@@ -17,10 +17,10 @@ from larder.serving.status import LandingState
 from larder.settings import Settings
 from loaders.audit import AuditSummary, audit, list_held
 from loaders.compaction import CompactionSummary, compact
-from loaders.landing import find_files
 from loaders.ledger import Ledger
 from loaders.load import LoadSummary, load
 from loaders.upload import UploadSummary, upload
+from loaders.zones import open_zone
 
 StartStep = Callable[[str], Progress]
 
@@ -152,14 +152,21 @@ def roll_back(settings: Settings) -> Publication:
 
 
 def landing_state(settings: Settings) -> LandingState:
-    """Say what lies in the landing zone and what of it is not loaded yet."""
-    if not settings.landing_folder.is_dir():
+    """Say what lies in the landing zone and what of it is not loaded yet.
+
+    Raises:
+        LandingError: the landing zone in S3 cannot be listed.
+    """
+    is_bucket = settings.landing_bucket is not None
+    if not is_bucket and not settings.landing_folder.is_dir():
         return LandingState(newest_file=None, newest_at=None, files_not_loaded=0)
     ledger = Ledger(settings.raw_folder).read()
-    files = list(find_files(settings.landing_folder))
+    with open_zone(settings) as zone:
+        files = list(zone.find())
     newest = max(files, key=lambda file: file.modified_ns, default=None)
     return LandingState(
         newest_file=newest.relative if newest else None,
         newest_at=datetime.fromtimestamp(newest.modified_ns / 1e9, UTC) if newest else None,
         files_not_loaded=sum(not ledger.knows(file) for file in files),
+        bucket_bytes=sum(file.size for file in files) if is_bucket else None,
     )

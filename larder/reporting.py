@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
@@ -36,6 +37,7 @@ SHOWN_OF_DEAD_LETTERS = (
     "detail",
     "received_at",
 )
+SHOWN_OF_UNREAD = 20
 # Without a terminal a line is printed at most so often.
 PLAIN_SECONDS = 10.0
 
@@ -116,8 +118,23 @@ def print_load(console: Console, summary: LoadSummary) -> None:
             f"{summary.waiting} files are still being written; the next load takes them.",
             highlight=False,
         )
+    print_unread(console, summary)
     if summary.skipped:
         console.print(f"{summary.skipped} files were loaded already.", highlight=False)
+
+
+def print_unread(console: Console, summary: LoadSummary) -> None:
+    """Print which files could not be read this time, and why."""
+    for unread in summary.unread[:SHOWN_OF_UNREAD]:
+        colour = "red" if unread.is_failure else "yellow"
+        console.print(
+            f"[{colour}]not loaded:[/{colour}] {escape(unread.relative)}: {unread.why}. "
+            "The next load tries again.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if len(summary.unread) > SHOWN_OF_UNREAD:
+        console.print(f"… and {len(summary.unread) - SHOWN_OF_UNREAD:,} others.", highlight=False)
 
 
 def print_training(console: Console, trained: Sequence[tuple[str, str]]) -> None:
@@ -200,7 +217,7 @@ def print_upload(console: Console, upload: UploadSummary | None) -> None:
 
 def print_arrivals(console: Console, report: RunReport) -> None:
     """Print what a run found of what arrived, also where its build then failed."""
-    if report.load and (report.load.files or report.load.waiting):
+    if report.load and (report.load.files or report.load.waiting or report.load.unread):
         print_load(console, report.load)
     if report.audit:
         print_audit(console, report.audit)
@@ -269,6 +286,10 @@ def print_erasure(console: Console, erasure: Erasure) -> None:
         f"{erasure.segments:,} segments; {erasure.table_rows:,} rows of {erasure.tables:,} tables.",
         highlight=False,
     )
+    if erasure.old_versions:
+        console.print(
+            f"{erasure.old_versions:,} older versions in S3 were deleted.", highlight=False
+        )
     for trace in erasure.traces:
         console.print(f"[red]trace left:[/red] {trace}", highlight=False, soft_wrap=True)
     for file in erasure.unsearchable:
@@ -302,6 +323,8 @@ def print_status(console: Console, status: Status) -> None:
     if status.landing:
         table.add_row("newest file", status.landing.newest_file or "none")
         table.add_row("not loaded yet", f"{status.landing.files_not_loaded:,} files")
+        if status.landing.bucket_bytes is not None:
+            table.add_row("landing size", f"{status.landing.bucket_bytes / 1e6:,.1f} MB")
     for part, size in status.size_bytes.items():
         table.add_row(f"{part} size", f"{size / 1e6:,.1f} MB")
     console.print(table)

@@ -10,9 +10,10 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from larder.errors import SettingsError
+from larder.errors import LandingError, SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+S3_SCHEME = "s3://"
 
 # an account as it logs in, `organisation-account` or a locator with its region
 ACCOUNT = r"^[A-Za-z0-9_][\w.-]*$"
@@ -28,7 +29,8 @@ class Settings(BaseSettings):
     )
 
     home: Path = Path("warehouse")
-    landing: Path | None = None
+    landing: Path | str | None = None
+    landing_queue: str | None = None
     target: Literal["dev", "ci", "prod"] = "dev"
     key_file: Path = Path("~/.config/larder/key")
     as_of: datetime | None = None
@@ -57,16 +59,30 @@ class Settings(BaseSettings):
     snowflake_first_account: str | None = Field(default=None, pattern=ORGANISED_ACCOUNT)
     snowflake_replication_minutes: int = Field(default=10, ge=1, le=11_520)
 
-    @field_validator(
-        "home",
-        "landing",
-        "key_file",
-        "snowflake_private_key_path",
-        "snowflake_service_public_key_path",
-    )
+    @field_validator("home", "key_file")
     @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("landing", mode="plain")
+    @classmethod
+    def _folder_or_bucket(cls, value: Path | str | None) -> Path | str | None:
+        if value is None or value == "":
+            return None
+        text = str(value)
+        if not text.lower().startswith(S3_SCHEME):
+            return Path(text).expanduser().absolute()
+        bucket, _, prefix = text[len(S3_SCHEME) :].partition("/")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", bucket):
+            raise ValueError("must be a folder or s3://bucket/prefix")
+        return f"{S3_SCHEME}{bucket}/{prefix.strip('/')}".rstrip("/")
+
+    @field_validator("landing_queue")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value and not re.match(r"https?://", value):
+            raise ValueError("must be the URL of an SQS queue, such as https://sqs.…/larder")
+        return value or None
 
     @field_validator("memory_limit")
     @classmethod
@@ -89,8 +105,26 @@ class Settings(BaseSettings):
 
     @property
     def landing_folder(self) -> Path:
-        """The folder that files arrive in."""
+        """The folder that files arrive in.
+
+        Raises:
+            LandingError: they arrive in S3.
+        """
+        if isinstance(self.landing, str):
+            raise LandingError(
+                f"LARDER_LANDING is {self.landing}, and this writes into a folder only. Let "
+                "LARDER_LANDING name a folder, or unset it; what is written there may be copied "
+                "to S3 afterwards."
+            )
         return self.landing or self.home / "landing"
+
+    @property
+    def landing_bucket(self) -> tuple[str, str] | None:
+        """Bucket and prefix (empty, or with a slash at its end) that files arrive in, if in S3."""
+        if not isinstance(self.landing, str):
+            return None
+        bucket, _, prefix = self.landing.removeprefix(S3_SCHEME).partition("/")
+        return bucket, f"{prefix}/" if prefix else ""
 
     @property
     def raw_folder(self) -> Path:

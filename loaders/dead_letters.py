@@ -16,12 +16,13 @@ import duckdb
 from larder.errors import LandingError
 from larder.settings import Settings
 from larder.warehouse import literal, open_memory
-from loaders.asides import commit
+from loaders.asides import commit, make_aside, remove_aside
 from loaders.checks import MAX_LINE_BYTES, typed_fields_sql
 from loaders.entities import Entity, read_entities
 from loaders.ledger import find_segments
 from loaders.segments import UNKNOWN
 from loaders.vault import open_vault
+from loaders.zones import Zone, open_zone
 
 BATCH_ROWS = 1_000
 CONFLICT_REASON = "conflict"
@@ -116,6 +117,7 @@ def redrive(settings: Settings, file: Path) -> Redriven:
     Raises:
         LandingError: the file cannot be read, or a line of it is not a dead letter of a known
             entity with a JSON object; names the line, never a value.
+        LandingError: the landing zone cannot be written.
         KeyMismatchError: the vault cannot be used.
     """
     records: dict[Entity, list[str]] = defaultdict(list)
@@ -133,16 +135,15 @@ def redrive(settings: Settings, file: Path) -> Redriven:
             "dead-letters --format ndjson` wrote and you have mended."
         ) from error
     files = written = known = 0
-    with open_vault(settings) as vault:
+    with open_vault(settings) as vault, open_zone(settings) as zone:
         for entity, lines_of_entity in records.items():
             content = "".join(f"{record}\n" for record in lines_of_entity).encode()
-            folder = settings.landing_folder / entity.path / REDRIVEN_FOLDER
             # The name outlives an erasure: it must not tell who guesses a record that it is right.
-            name = f"{vault.content_name(content)}.ndjson"
-            if (folder / name).exists():
+            name = f"{entity.path}/{REDRIVEN_FOLDER}/{vault.content_name(content)}.ndjson"
+            if zone.look_up(name) is not None:
                 known += len(lines_of_entity)
             else:
-                _write_whole(folder / name, content)
+                _put(settings, zone, name, content)
                 files, written = files + 1, written + len(lines_of_entity)
             # Only now are the letters done with: who is killed in between drives them in again.
             done = "".join(f"{json.dumps(place)}\n" for place in places[entity]).encode()
@@ -150,6 +151,15 @@ def redrive(settings: Settings, file: Path) -> Redriven:
                 settings.raw_folder / REDRIVEN_PLACES / f"{vault.content_name(done)}.ndjson", done
             )
     return Redriven(files, written, known)
+
+
+def _put(settings: Settings, zone: Zone, name: str, content: bytes) -> None:
+    aside = make_aside(settings.raw_folder)
+    try:
+        (aside / "redriven").write_bytes(content)
+        zone.put(name, aside / "redriven")
+    finally:
+        remove_aside(aside)
 
 
 def _write_whole(final: Path, content: bytes) -> None:

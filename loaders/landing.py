@@ -6,7 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,16 @@ from loaders.entities import Entity, read_entities
 FORMATS = (".ndjson", ".jsonl", ".json", ".csv", ".parquet")
 COMPRESSIONS = (".gz", ".zst")
 CHUNK_BYTES = 4 * 1024 * 1024
+# DynamoDB exports to S3 into a folder of this name: data in `data`, and reports of its own.
+DYNAMODB_FOLDER, DYNAMODB_DATA_FOLDER = "AWSDynamoDB", "data"
 
 
 @dataclass(frozen=True)
 class LandingFile:
-    """Describe one file of the landing zone; it is immutable once it has its name."""
+    """Describe one file of the landing zone; it is immutable once it has its name.
+
+    What lies in S3 has an `etag`, and its `path` is nowhere until `Zone.brought` gives it one.
+    """
 
     path: Path
     relative: str
@@ -30,6 +35,7 @@ class LandingFile:
     compression: str | None
     size: int
     modified_ns: int
+    etag: str = ""
 
 
 def find_files(landing: Path) -> Iterator[LandingFile]:
@@ -47,7 +53,7 @@ def find_files(landing: Path) -> Iterator[LandingFile]:
             "writes the sample network."
         )
     try:
-        yield from _find(landing, landing, frozenset())
+        yield from _find(landing, (), frozenset())
     except PermissionError as error:
         raise LandingError(
             f"{error.filename} in the landing zone may not be read. Give the user that runs "
@@ -55,13 +61,15 @@ def find_files(landing: Path) -> Iterator[LandingFile]:
         ) from error
 
 
-def _find(landing: Path, folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[LandingFile]:
+def _find(
+    folder: Path, parts: tuple[str, ...], above: frozenset[tuple[int, int]]
+) -> Iterator[LandingFile]:
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
         return  # a link back to a folder that holds this one
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith((".", "_")) or entry.name.endswith(".tmp"):
+        if not _is_there(entry.name):
             continue
         try:
             is_folder, is_file = entry.is_dir(), entry.is_file()
@@ -69,36 +77,67 @@ def _find(landing: Path, folder: Path, above: frozenset[tuple[int, int]]) -> Ite
             if error.errno == errno.ELOOP:
                 continue  # a link to itself
             raise
+        inside = (*parts, entry.name)
         if is_folder:
-            yield from _find(landing, Path(entry.path), above | {here})
+            yield from _find(Path(entry.path), inside, above | {here})
             continue
-        if not is_file:
-            continue  # a pipe would keep its reader waiting for ever
+        # a pipe would keep its reader waiting for ever
+        if not is_file or _is_beside_data(inside):
+            continue
         # A file that is renamed away between the listing and the look at it is not there.
         with suppress(FileNotFoundError):
-            yield _describe(landing, Path(entry.path))
+            yield _describe(Path(entry.path), inside, entry.stat())
 
 
-def _describe(landing: Path, path: Path) -> LandingFile:
-    relative = path.relative_to(landing)
-    name = path.name
-    compression = next((end for end in COMPRESSIONS if name.endswith(end)), None)
-    plain = name.removesuffix(compression or "")
+def _is_there(name: str) -> bool:
+    return not name.startswith((".", "_")) and not name.endswith(".tmp")
+
+
+def _is_beside_data(parts: Sequence[str]) -> bool:
+    return DYNAMODB_FOLDER in parts[:-1] and parts[-2] != DYNAMODB_DATA_FOLDER
+
+
+def is_taken(parts: Sequence[str]) -> bool:
+    """Tell whether a file whose name below the landing zone has these parts is to be loaded.
+
+    What is not there yet is not, nor what DynamoDB says about an export beside its data.
+    """
+    return all(map(_is_there, parts)) and not _is_beside_data(parts)
+
+
+def _describe(path: Path, parts: Sequence[str], status: os.stat_result) -> LandingFile:
+    # a name need not be UTF-8
+    name = os.fsencode("/".join(parts)).decode(errors="backslashreplace")
+    return describe(path, name, status.st_size, status.st_mtime_ns)
+
+
+def describe(path: Path, relative: str, size: int, modified_ns: int, etag: str = "") -> LandingFile:
+    """Return what a file is by its name, relative to the landing zone."""
+    parts = relative.split("/")
+    compression = next((end for end in COMPRESSIONS if relative.endswith(end)), None)
+    plain = parts[-1].removesuffix(compression or "")
     file_format = next((end for end in FORMATS if plain.endswith(end)), None)
     if file_format == ".parquet" and compression:
         file_format = None
-    entity = "/".join(relative.parts[:2]) if len(relative.parts) > 2 else ""
-    status = path.stat()
+    entity = "/".join(parts[:2]) if len(parts) > 2 else ""
     return LandingFile(
         path=path,
-        # a name need not be UTF-8
-        relative=os.fsencode(relative.as_posix()).decode(errors="backslashreplace"),
+        relative=relative,
         entity=read_entities().get(entity),
         file_format=file_format,
         compression=compression,
-        size=status.st_size,
-        modified_ns=status.st_mtime_ns,
+        size=size,
+        modified_ns=modified_ns,
+        etag=etag,
     )
+
+
+def look_up(landing: Path, relative: str) -> LandingFile | None:
+    """Return the file of that name in the folder, or null if there is none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path = landing / relative
+        return _describe(path, relative.split("/"), path.stat())
+    return None
 
 
 def is_still_written(file: LandingFile) -> bool:

@@ -25,6 +25,7 @@ class Origin:
     sha256: str
     size: int
     modified_ns: int
+    etag: str = ""
 
 
 def find_segments(raw: Path, entity_path: str = "*/*") -> Iterator[Path]:
@@ -95,7 +96,15 @@ class Ledger:
         return self._by_path.get(source_file, [])
 
     def knows(self, file: LandingFile) -> bool:
-        """Tell whether the file has been loaded, by its path, size and time of change."""
+        """Tell whether the file has been loaded, by its path, size and time of change.
+
+        An object in S3 says by its ETag what it holds, so its time of change does not count.
+        """
+        if file.etag:
+            return any(
+                (origin.size, origin.etag) == (file.size, file.etag)
+                for origin in self.origins(file.relative)
+            )
         return any(
             (origin.size, origin.modified_ns) == (file.size, file.modified_ns)
             for origin in self.origins(file.relative)

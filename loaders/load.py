@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from pathlib import Path
+from threading import Semaphore
 
 import duckdb
 import pyarrow as pa
@@ -23,12 +23,13 @@ from larder.settings import Settings
 from larder.warehouse import open_memory
 from loaders.asides import sweep_asides
 from loaders.entities import DOMAINS, Domain
-from loaders.landing import LandingFile, find_files
+from loaders.landing import LandingFile
 from loaders.ledger import Ledger, Origin
 from loaders.segments import UNKNOWN, SegmentCounts, write_segment
 from loaders.vault import Vault, open_vault
+from loaders.zones import FILES_AT_ONCE, NotReadError, Unread, Zone, open_zone
 
-FILES_AT_ONCE = 2
+Written = SegmentCounts | Origin | Unread | None
 
 
 @dataclass
@@ -56,10 +57,16 @@ class EntityLoad:
 
 @dataclass
 class LoadSummary:
-    """Say what a load did, by entity path; `skipped` files had been loaded before."""
+    """Say what a load did, by entity path; `skipped` files had been loaded before.
+
+    `unread` could not be brought from S3 this time; the next load tries again. `left` names those
+    and the files that are still being written.
+    """
 
     entities: dict[str, EntityLoad] = field(default_factory=lambda: defaultdict(EntityLoad))
     skipped: int = 0
+    unread: list[Unread] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
 
     @property
     def files(self) -> int:
@@ -71,34 +78,49 @@ class LoadSummary:
         """The number of files that are still being written."""
         return sum(entity.waiting for entity in self.entities.values())
 
+    @property
+    def failures(self) -> list[Unread]:
+        """What could not be read though it is there."""
+        return [unread for unread in self.unread if unread.is_failure]
+
 
 def load(
-    settings: Settings, now: Callable[[], datetime], progress: Progress | None = None
+    settings: Settings,
+    now: Callable[[], datetime],
+    progress: Progress | None = None,
+    *,
+    only: Collection[str] | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> LoadSummary:
-    """Load every file that has landed and is not loaded yet.
+    """Load every file that has landed and is not loaded yet, or `only` the files of these names.
 
     Safe with several loaders at once: an entity is loaded by one of them at a time. `progress` is
-    called with the entity, files done and files to do.
+    called with the entity, files done and files to do. Once `is_stopping`, no other file is begun;
+    those that are left count as waiting.
 
     Raises:
-        LandingError: the landing zone cannot be read.
+        LandingError: the landing zone cannot be read; what was loaded before stays.
         KeyMismatchError: the vault cannot be used.
     """
     raw = settings.raw_folder
     raw.mkdir(parents=True, exist_ok=True, mode=0o700)
     summary = LoadSummary()
     ledger = Ledger(raw).read()
-    pending = []
-    for file in find_files(settings.landing_folder):
-        if ledger.knows(file):
-            summary.skipped += 1
-        else:
-            pending.append(file)
-    if pending:
-        sweep_asides(raw)
-        with open_vault(settings) as vault, open_memory(settings) as connection:
+    with ExitStack() as opened:
+        zone = opened.enter_context(open_zone(settings))
+        pending = []
+        for file in zone.find() if only is None else filter(None, map(zone.look_up, only)):
+            if ledger.knows(file):
+                summary.skipped += 1
+            else:
+                pending.append(file)
+        if pending:
+            sweep_asides(raw)
+            vault = opened.enter_context(open_vault(settings))
+            connection = opened.enter_context(open_memory(settings))
             create_functions(connection, vault)
-            _load_pending(settings, ledger, connection, vault, pending, summary, now, progress)
+            loader = _Loader(settings, zone, ledger, connection, vault, now, is_stopping)
+            loader.load(pending, summary, progress)
     ledger.read().write_cache()
     return summary
 
@@ -118,51 +140,65 @@ def entity_lock(
         yield
 
 
-def _load_pending(
-    settings: Settings,
-    ledger: Ledger,
-    connection: duckdb.DuckDBPyConnection,
-    vault: Vault,
-    pending: list[LandingFile],
-    summary: LoadSummary,
-    now: Callable[[], datetime],
-    progress: Progress | None,
-) -> None:
-    for path, group in groupby(sorted(pending, key=_entity_path), key=_entity_path):
-        started = time.monotonic()
-        entity_load = summary.entities[path]
-        with entity_lock(settings, path, "larder load", now):
-            # Another loader may have been here while we waited.
-            ledger.read()
-            files = [file for file in group if not ledger.knows(file)]
-            results = _write_segments(connection, vault, settings.raw_folder, ledger, files, now)
-            for done, counts in enumerate(results, start=1):
-                if counts is None:
-                    entity_load.waiting += 1
-                elif isinstance(counts, Origin):
-                    ledger.remember(counts)
-                    summary.skipped += 1
-                else:
-                    entity_load.add(counts)
-                if progress:
-                    progress(path, done, len(files))
-        entity_load.seconds = time.monotonic() - started
+@dataclass
+class _Loader:
+    """Load files, an entity after the other."""
 
+    settings: Settings
+    zone: Zone
+    ledger: Ledger
+    connection: duckdb.DuckDBPyConnection
+    vault: Vault
+    now: Callable[[], datetime]
+    is_stopping: Callable[[], bool]
+    # Bringing files is waiting for the network, so more of them may do that than may compute.
+    computing: Semaphore = field(default_factory=lambda: Semaphore(FILES_AT_ONCE))
 
-def _write_segments(
-    connection: duckdb.DuckDBPyConnection,
-    vault: Vault,
-    raw: Path,
-    ledger: Ledger,
-    files: list[LandingFile],
-    now: Callable[[], datetime],
-) -> Iterable[SegmentCounts | Origin | None]:
-    def write(file: LandingFile) -> SegmentCounts | Origin | None:
-        with connection.cursor() as cursor:
-            return write_segment(cursor, file, raw, ledger.origins(file.relative), now, vault)
+    def load(
+        self, pending: list[LandingFile], summary: LoadSummary, progress: Progress | None
+    ) -> None:
+        for path, group in groupby(sorted(pending, key=_entity_path), key=_entity_path):
+            started = time.monotonic()
+            entity_load = summary.entities[path]
+            with entity_lock(self.settings, path, "larder load", self.now):
+                # Another loader may have been here while we waited.
+                self.ledger.read()
+                files = [file for file in group if not self.ledger.knows(file)]
+                results = zip(files, self._write_segments(files), strict=True)
+                for done, (file, written) in enumerate(results, start=1):
+                    if written is None or isinstance(written, Unread):
+                        summary.left.add(file.relative)
+                    if written is None:
+                        entity_load.waiting += 1
+                    elif isinstance(written, Unread):
+                        summary.unread.append(written)
+                    elif isinstance(written, Origin):
+                        self.ledger.remember(written)
+                        summary.skipped += 1
+                    else:
+                        entity_load.add(written)
+                    if progress:
+                        progress(path, done, len(files))
+            entity_load.seconds = time.monotonic() - started
 
-    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-        yield from pool.map(write, files)
+    def _write_segments(self, files: list[LandingFile]) -> Iterable[Written]:
+        with ThreadPoolExecutor(self.zone.files_at_once) as pool:
+            yield from pool.map(self._write_segment, files)
+
+    def _write_segment(self, file: LandingFile) -> Written:
+        if self.is_stopping():
+            return None
+        try:
+            with (
+                self.zone.brought(file) as landed,
+                self.computing,
+                self.connection.cursor() as cursor,
+            ):
+                known = self.ledger.origins(file.relative)
+                raw = self.settings.raw_folder
+                return write_segment(cursor, landed, raw, known, self.now, self.vault)
+        except NotReadError as error:
+            return error.unread
 
 
 def _entity_path(file: LandingFile) -> str:

@@ -25,7 +25,9 @@ from loaders.readers import (
     UnreadableFileError,
     careful_lines,
     decompressed,
+    dynamodb_lines,
     fast_lines,
+    is_dynamodb,
     is_refusal,
     line_feed_lines,
 )
@@ -131,7 +133,7 @@ def _write_segment(
 ) -> SegmentCounts | Origin | None:
     if is_still_written(file):
         return None
-    origin = Origin(file.relative, sha256_of(file.path), file.size, file.modified_ns)
+    origin = Origin(file.relative, sha256_of(file.path), file.size, file.modified_ns, file.etag)
     if any(earlier.sha256 == origin.sha256 for earlier in known):
         return origin
     loaded_at = now()
@@ -190,6 +192,9 @@ def _copy(
         return _copy_lines(connection, entity, file, origin, loaded_at, aside / "segment", lines)
 
     assert file.file_format is not None
+    if file.file_format in (*LINE_FORMATS, ".json") and is_dynamodb(file):
+        copy(dynamodb_lines(file, entity))
+        return
     if file.file_format in LINE_FORMATS:
         if copy(line_feed_lines(file)) == 0:
             raise EMPTY_FILE

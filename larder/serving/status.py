@@ -15,11 +15,15 @@ from larder.settings import Settings
 
 @dataclass(frozen=True)
 class LandingState:
-    """Say what lies in the landing zone: the newest file, its time in UTC, what is not loaded."""
+    """Say what lies in the landing zone: the newest file, its time in UTC, what is not loaded.
+
+    `bucket_bytes` is its size where it is in S3; of a folder it is among the sizes of the status.
+    """
 
     newest_file: str | None
     newest_at: datetime | None
     files_not_loaded: int
+    bucket_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def status(settings: Settings) -> Status:
 
 def _sizes(settings: Settings) -> dict[str, int]:
     parts = {
-        "landing": settings.landing_folder,
+        **({} if settings.landing_bucket else {"landing": settings.landing_folder}),
         "raw": settings.raw_folder,
         "audit": settings.audit_folder,
         "build": settings.build_database,

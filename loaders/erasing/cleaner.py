@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from loaders.entities import Domain, Entity, Field
 from loaders.erasing.person import Person
+from loaders.readers.dynamodb import IMAGES, BrokenAttributeError, is_export_line, plain_image
 
 
 class Cleaner:
@@ -31,6 +32,8 @@ class Cleaner:
             record = json.loads(text)
         if not isinstance(record, dict):
             return None if self._mention.search(text) else text
+        if is_export_line(record):
+            return self._clean_export(record, text)
         for one in self._fields:
             if self._value(record, one) not in self.person.ids[cast(Domain, one.person)]:
                 continue
@@ -44,6 +47,23 @@ class Cleaner:
         ):
             return None
         return text
+
+    def _clean_export(self, record: dict[str, Any], text: str) -> str | None:
+        """Clean a line of DynamoDB's: each of its images is a record of its own."""
+        result: str | None = text
+        for name in [name for name in IMAGES if name in record]:
+            try:
+                plain = json.dumps(plain_image(record[name]), ensure_ascii=False)
+            except (BrokenAttributeError, RecursionError):
+                return None if self._mention.search(text) else text
+            cleaned = self(plain)
+            if cleaned is None and not (name == "OldImage" and "NewImage" in record):
+                return None
+            if cleaned != plain:
+                left = json.loads(cleaned) if cleaned else {}
+                record[name] = {key: one for key, one in record[name].items() if key in left}
+                result = json.dumps(record, ensure_ascii=False)
+        return result
 
     def counted(self, text: str) -> str | None:
         """Do the same and count it."""

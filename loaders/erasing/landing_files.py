@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.search import contains
 from loaders.landing import LandingFile
-from loaders.readers import LINE_FORMATS, decompressed
+from loaders.readers import LINE_FORMATS, decompressed, is_dynamodb
 from loaders.readers.csv_files import csv_rows
 from loaders.readers.json_arrays import elements
 from loaders.readers.streams import skip_byte_order_mark
@@ -29,7 +29,7 @@ def rewrite_landing_file(file: LandingFile, clean: Cleaner, aside: Path, target:
     try:
         if not contains(plain, clean.person.needles()):
             return False
-        if file.file_format in LINE_FORMATS:
+        if file.file_format in LINE_FORMATS or is_dynamodb(file):
             write = _write_lines
         elif file.file_format == ".json":
             write = _write_array

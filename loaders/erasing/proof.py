@@ -12,50 +12,67 @@ import pyarrow as pa
 from larder.settings import Settings
 from larder.warehouse import open_memory
 from loaders.asides import make_aside, remove_aside
-from loaders.entities import Entity, read_entities
+from loaders.entities import read_entities
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.landing_files import rewrite_landing_file
 from loaders.erasing.person import Person, is_telling
 from loaders.erasing.report import Erasure
 from loaders.erasing.search import contains, is_found_inside
-from loaders.landing import LandingFile, find_files
+from loaders.landing import LandingFile
 from loaders.readers import UnreadableFileError
 from loaders.vault import Vault
+from loaders.zones import Zone
+
+DAMAGES = (duckdb.Error, pa.ArrowException, UnreadableFileError, OSError, EOFError)
 
 
-def prove(settings: Settings, vault: Vault, person: Person, report: Erasure) -> None:
-    """Search every file for ids, hashes, tokens and telling values, also inside compressed ones."""
-    hashes = [hashed for ids in person.ids.values() for hashed in vault.hashes(ids)]
-    texts = [
-        *person.tokens,
-        *person.values,
-        *(one for ids in person.ids.values() for one in ids if is_telling(one)),
-    ]
-    raw = [*hashes, *(hashed.hex().encode() for hashed in hashes), *(t.encode() for t in texts)]
-    homes = [settings.home]
-    if not settings.landing_folder.is_relative_to(settings.home):
-        homes.append(settings.landing_folder)
-    cleaners = {entity: Cleaner(entity, person) for entity in read_entities().values()}
-    landed = {file.path: file for file in find_files(settings.landing_folder)}
+def prove(settings: Settings, zone: Zone, vault: Vault, person: Person, report: Erasure) -> None:
+    """Search every file for ids, hashes, tokens and telling values, also inside compressed ones.
+
+    Older versions that S3 keeps, and that hold the person, go now: what stands in their place has
+    been rewritten or deleted before.
+    """
     with open_memory(settings) as connection:
-        for home in homes:
-            for file in _files(home):
-                if file.parent == settings.vault_folder:
-                    continue  # it holds tombstones and the plan; its turn comes afterwards
-                report.searched_files += 1
-                name = file.relative_to(home).as_posix()
-                try:
-                    is_found = (
-                        contains(file, raw)
-                        or is_found_inside(connection, file, texts, raw)
-                        or _is_found_in_fields(landed.get(file), cleaners, settings)
-                    )
-                except (duckdb.Error, pa.ArrowException, UnreadableFileError, OSError, EOFError):
-                    if f"landing/{name}" not in report.unsearchable:
-                        report.unsearchable.append(name)
-                    continue
-                if is_found:
-                    report.traces.append(name)
+        search = _Search(settings, connection, vault, person)
+        _search_folders(settings, zone, search, report)
+        for version in zone.kept_versions():
+            report.searched_files += 1
+            name = f"landing/{version.file.relative}"
+            try:
+                with version.brought() as brought:
+                    is_found = search.finds(brought.path, brought)
+            except DAMAGES:
+                if name not in report.unsearchable:
+                    report.unsearchable.append(name)
+                continue
+            if is_found and version.is_current:
+                report.traces.append(name)
+            elif is_found:
+                version.delete()
+                report.old_versions += 1
+
+
+def _search_folders(settings: Settings, zone: Zone, search: _Search, report: Erasure) -> None:
+    homes = [settings.home]
+    landed: dict[Path, LandingFile] = {}
+    if settings.landing_bucket is None:
+        if not settings.landing_folder.is_relative_to(settings.home):
+            homes.append(settings.landing_folder)
+        landed = {file.path: file for file in zone.find()}
+    for home in homes:
+        for file in _files(home):
+            if file.parent == settings.vault_folder:
+                continue  # it holds tombstones and the plan; its turn comes afterwards
+            report.searched_files += 1
+            name = file.relative_to(home).as_posix()
+            try:
+                is_found = search.finds(file, landed.get(file))
+            except DAMAGES:
+                if f"landing/{name}" not in report.unsearchable:
+                    report.unsearchable.append(name)
+                continue
+            if is_found:
+                report.traces.append(name)
 
 
 def _files(home: Path) -> Iterator[Path]:
@@ -66,14 +83,42 @@ def _files(home: Path) -> Iterator[Path]:
                 yield path
 
 
-def _is_found_in_fields(
-    file: LandingFile | None, cleaners: dict[Entity, Cleaner], settings: Settings
-) -> bool:
-    """Search the fields of persons, for ids that are too short to be searched for anywhere."""
-    if file is None or file.entity is None or file.file_format is None:
-        return False
-    aside = make_aside(settings.raw_folder)
-    try:
-        return rewrite_landing_file(file, cleaners[file.entity], aside, aside / "again")
-    finally:
-        remove_aside(aside)
+class _Search:
+    """Tell whether anything of the person is in a file."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: duckdb.DuckDBPyConnection,
+        vault: Vault,
+        person: Person,
+    ) -> None:
+        ids = [one for of_domain in person.ids.values() for one in of_domain]
+        hashes = [hashed for of_domain in person.ids.values() for hashed in vault.hashes(of_domain)]
+        self._texts = [*person.tokens, *person.values, *filter(is_telling, ids)]
+        self._raw = [
+            *hashes,
+            *(hashed.hex().encode() for hashed in hashes),
+            *(text.encode() for text in self._texts),
+        ]
+        self._cleaners = {entity: Cleaner(entity, person) for entity in read_entities().values()}
+        self._connection = connection
+        self._settings = settings
+
+    def finds(self, path: Path, landed: LandingFile | None) -> bool:
+        """Search a file; one of the landing zone is searched field by field, too."""
+        return (
+            contains(path, self._raw)
+            or is_found_inside(self._connection, path, self._texts, self._raw)
+            or self._is_found_in_fields(landed)
+        )
+
+    def _is_found_in_fields(self, file: LandingFile | None) -> bool:
+        """Search the fields of persons, for ids that are too short to be searched for anywhere."""
+        if file is None or file.entity is None or file.file_format is None:
+            return False
+        aside = make_aside(self._settings.raw_folder)
+        try:
+            return rewrite_landing_file(file, self._cleaners[file.entity], aside, aside / "again")
+        finally:
+            remove_aside(aside)

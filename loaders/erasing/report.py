@@ -15,6 +15,7 @@ class Erasure:
 
     was_known: bool = False
     landing_files: int = 0
+    old_versions: int = 0
     segments: int = 0
     records_removed: int = 0
     records_kept_without_person: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -14,7 +14,6 @@ from loaders.checks import segment_sql, typed_fields_sql
 from loaders.entities import Entity
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.person import Person
-from loaders.landing import sha256_of
 from loaders.ledger import Origin, read_parts
 from loaders.segments import copy_options
 
@@ -144,17 +143,18 @@ def rewrite_segment(
     return dict(rehashed)
 
 
-def standing_origins(origins: Sequence[Origin], landed: Mapping[str, Path]) -> list[Origin]:
+def standing_origins(
+    origins: Sequence[Origin], content_of: Callable[[str], str | None]
+) -> list[Origin]:
     """Return the origins whose content is still in the landing zone, one for each landing file.
 
-    `landed` has the path of each landing file by its name, which escapes what is not UTF-8. Of a
-    file that is gone or has changed only the name is left, so that whatever comes under it is taken
-    for changed.
+    `content_of` gives the SHA-256 of the landing file of a name, null if there is none. Of a file
+    that is gone or has changed only the name is left, so that whatever comes under it is taken for
+    changed.
     """
     standing = []
     for name in dict.fromkeys(origin.source_file for origin in origins):
-        path = landed.get(name)
-        content = sha256_of(path) if path is not None and path.is_file() else None
+        content = content_of(name)
         standing.append(
             next(
                 (

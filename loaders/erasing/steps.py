@@ -7,12 +7,9 @@ so that an erasure that was killed can be run again and finds what it has not re
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 
 import duckdb
@@ -22,7 +19,7 @@ from larder.errors import LandingError
 from larder.lock import run_lock
 from larder.settings import Settings
 from larder.warehouse import open_memory
-from loaders.asides import commit, make_aside, remove_aside, sweep_asides
+from loaders.asides import make_aside, remove_aside, sweep_asides
 from loaders.entities import Entity, read_entities
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.databases import erase_from_database, find_databases
@@ -38,11 +35,12 @@ from loaders.erasing.segments import (
     standing_origins,
 )
 from loaders.erasing.truth_files import erase_from_truth
-from loaders.landing import LandingFile, find_files, sha256_of
+from loaders.landing import LandingFile, sha256_of
 from loaders.ledger import Ledger, Origin, find_segments, read_origins
 from loaders.load import create_functions, entity_lock, load
 from loaders.readers import UnreadableFileError
 from loaders.vault import open_vault
+from loaders.zones import NotReadError, Unread, Zone, open_zone
 
 
 def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> Erasure:
@@ -53,7 +51,7 @@ def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> 
     customer as theirs go as well. Running it again is harmless, and finishes what was killed.
 
     Raises:
-        LandingError: the id is empty, or the landing zone cannot be read.
+        LandingError: the id is empty, or the landing zone cannot be read or rewritten.
         KeyMismatchError: the vault cannot be used.
         WarehouseBusyError: another run, or a reader of the build, did not end in time.
     """
@@ -61,41 +59,67 @@ def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> 
     if not customer_id:
         raise LandingError("The customer id is empty: name the customer to erase.")
     report = Erasure()
-    with run_lock(settings, "larder erase", now=now):
-        load(settings, now)
-        sweep_asides(settings.raw_folder)
-        with open_vault(settings) as vault, open_memory(settings) as connection:
-            create_functions(connection, vault)
-            person = find_person(settings, connection, vault, customer_id)
-            report.was_known = bool(person.tokens)
-            vault.write_plan(customer_id, json.dumps(asdict(person)))
-            for domain, ids in person.ids.items():
-                vault.bury(domain, ids)
-            rehashed: dict[str, str] = {}
-            for entity in read_entities().values():
-                if any(one.person in person.ids or one.personal for one in entity.fields):
-                    with entity_lock(settings, entity.path, "larder erase", now):
-                        rehashed |= _erase_from_entity(settings, connection, entity, person, report)
-            Ledger(settings.raw_folder).read().write_cache()  # it repeats what segments knew
-            for database, version in find_databases(settings):
-                erase_from_database(settings, database, version, person, rehashed, report)
-            erase_from_truth(settings, person, report)
-            report.tokens = len(person.tokens)
-            prove(settings, vault, person, report)
-            for domain, ids in person.ids.items():
-                vault.forget(domain, ids)
-            vault.write_plan(customer_id, None)
-            vault.scrub()
-            forgotten = [text.encode() for text in [*person.tokens, *person.values]]
-            for file in settings.vault_folder.iterdir():
-                report.searched_files += 1
-                if contains(file, forgotten):
-                    report.traces.append(f"vault/{file.name}")
+    try:
+        with run_lock(settings, "larder erase", now=now), open_zone(settings) as zone:
+            _erase(settings, zone, customer_id, now, report)
+    except NotReadError as error:
+        raise _unread_error(error.unread) from error
     return report
+
+
+def _unread_error(unread: Unread) -> LandingError:
+    return LandingError(
+        f"The person cannot be erased for certain: {unread.relative} was not read, for "
+        f"{unread.why}. Run `larder erase` again when it can be; it goes on from where it stopped."
+    )
+
+
+def _erase(
+    settings: Settings,
+    zone: Zone,
+    customer_id: str,
+    now: Callable[[], datetime],
+    report: Erasure,
+) -> None:
+    zone.require_rewritable()
+    summary = load(settings, now)
+    if summary.unread:
+        raise _unread_error(summary.unread[0])
+    sweep_asides(settings.raw_folder)
+    with open_vault(settings) as vault, open_memory(settings) as connection:
+        create_functions(connection, vault)
+        person = find_person(settings, connection, vault, customer_id)
+        report.was_known = bool(person.tokens)
+        vault.write_plan(customer_id, json.dumps(asdict(person)))
+        for domain, ids in person.ids.items():
+            vault.bury(domain, ids)
+        rehashed: dict[str, str] = {}
+        for entity in read_entities().values():
+            if any(one.person in person.ids or one.personal for one in entity.fields):
+                with entity_lock(settings, entity.path, "larder erase", now):
+                    rehashed |= _erase_from_entity(
+                        settings, zone, connection, entity, person, report
+                    )
+        Ledger(settings.raw_folder).read().write_cache()  # it repeats what segments knew
+        for database, version in find_databases(settings):
+            erase_from_database(settings, database, version, person, rehashed, report)
+        erase_from_truth(settings, person, report)
+        report.tokens = len(person.tokens)
+        prove(settings, zone, vault, person, report)
+        for domain, ids in person.ids.items():
+            vault.forget(domain, ids)
+        vault.write_plan(customer_id, None)
+        vault.scrub()
+        forgotten = [text.encode() for text in [*person.tokens, *person.values]]
+        for file in settings.vault_folder.iterdir():
+            report.searched_files += 1
+            if contains(file, forgotten):
+                report.traces.append(f"vault/{file.name}")
 
 
 def _erase_from_entity(
     settings: Settings,
+    zone: Zone,
     connection: duckdb.DuckDBPyConnection,
     entity: Entity,
     person: Person,
@@ -109,27 +133,41 @@ def _erase_from_entity(
     Returns the new content hash of each record that stays and is not contested, by the one that it
     had.
     """
-    landing_files = list(find_files(settings.landing_folder))
-    landed = {file.relative: file.path for file in landing_files}
+    landed = {file.relative: file for file in zone.find()}
     clean = Cleaner(entity, person)
     aside = make_aside(settings.raw_folder)
+    # Of what lies in S3, so that nothing is brought twice; a file is read when it is asked for.
+    digests: dict[str, str] = {}
+
+    def content_of(name: str) -> str | None:
+        if name in digests:
+            return digests[name]
+        try:
+            with zone.brought(landed[name]) as brought:
+                return sha256_of(brought.path)
+        except (KeyError, FileNotFoundError):
+            return None
+
     try:
         rewritten: dict[str, tuple[LandingFile, Path, Origin]] = {}
-        for number, file in enumerate(landing_files):
+        for number, file in enumerate(landed.values()):
             if file.entity != entity or file.file_format is None:
                 continue
             target = aside / f"landing-{number}"
             try:
-                is_changed = rewrite_landing_file(file, clean, aside, target)
+                with zone.brought(file) as brought:
+                    if file.etag:
+                        digests[file.relative] = sha256_of(brought.path)
+                    is_changed = rewrite_landing_file(brought, clean, aside, target)
             except (UnreadableFileError, pa.ArrowException, duckdb.Error):
                 report.unsearchable.append(f"landing/{file.relative}")
                 continue
             if is_changed:
-                shutil.copymode(file.path, target)
-                os.utime(target, ns=(file.modified_ns, file.modified_ns))
                 size = target.stat().st_size
                 origin = Origin(file.relative, sha256_of(target), size, file.modified_ns)
                 rewritten[file.relative] = file, target, origin
+            elif target.exists():
+                target.unlink()
         rehashed: dict[str, str] = {}
         segments = list(find_segments(settings.raw_folder, entity.path))
         contested = find_contested(connection, entity, segments, person)
@@ -140,24 +178,28 @@ def _erase_from_entity(
             if affected or names:
                 others = [origin for origin in origins if origin.source_file not in names]
                 known = [
-                    *standing_origins(others, landed),
+                    *standing_origins(others, content_of),
                     *(origin for origin in origins if origin.source_file in names),
                     *(rewritten[name][2] for name in names),
                 ]
                 rehashed |= rewrite_segment(connection, entity, segment, affected, known, aside)
                 report.segments += 1
-        for file, target, _ in rewritten.values():
-            # beside the file first: the landing zone may be on another disk
-            name = sha256(os.fsencode(file.path.name)).hexdigest()
-            beside = file.path.with_name(f".{name}.tmp")
-            shutil.copy2(target, beside)
-            commit(beside, file.path)
+        placed: dict[tuple[str, str], Origin] = {}
+        for file, target, origin in rewritten.values():
+            put = zone.replace(file, target)
             report.landing_files += 1
+            key = origin.source_file, origin.sha256
+            placed[key] = replace(origin, modified_ns=put.modified_ns, etag=put.etag)
+            if file.etag:
+                digests[file.relative] = origin.sha256
         for segment in segments:
             origins = read_origins(segment)
             # also what a killed erasure has left
             if len({origin.source_file for origin in origins}) < len(origins):
-                known = standing_origins(origins, landed)
+                known = [
+                    placed.get((origin.source_file, origin.sha256), origin)
+                    for origin in standing_origins(origins, content_of)
+                ]
                 rewrite_segment(connection, entity, segment, [], known, aside)
     finally:
         remove_aside(aside)

@@ -8,6 +8,7 @@ bad records and keeps all the others.
 
 from __future__ import annotations
 
+from loaders.readers.dynamodb import dynamodb_lines, is_dynamodb
 from loaders.readers.formats import LINE_FORMATS, careful_lines, fast_lines, is_refusal
 from loaders.readers.line_feeds import line_feed_lines
 from loaders.readers.lines import Lines
@@ -19,7 +20,9 @@ __all__ = [
     "UnreadableFileError",
     "careful_lines",
     "decompressed",
+    "dynamodb_lines",
     "fast_lines",
+    "is_dynamodb",
     "is_refusal",
     "line_feed_lines",
 ]

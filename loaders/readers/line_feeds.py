@@ -29,12 +29,12 @@ def line_feed_lines(file: LandingFile) -> Lines:
 
     def batches() -> Iterator[pa.RecordBatch]:
         with plain_bytes(file) as stream:
-            yield from _split_stream(stream)
+            yield from split_stream(stream)
 
     return Lines(batches())
 
 
-def _split_stream(stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
+def split_stream(stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
     """Cut a stream at its line feeds into batches of lines; memory does not grow with a line."""
     number = 1
     rest = stream.read(len(BYTE_ORDER_MARK))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 from erased_people import GONE, build, write_everything
+from faulty_s3 import FaultyS3, S3Home, faulty_server
 from landing_zone import Home, make_home
 from sample_networks import MEDIUM, TINY, Sample, create_table, write
 
@@ -15,6 +17,23 @@ from loaders.vault import open_vault
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return make_home(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[FaultyS3]:
+    """An S3 endpoint for the tests of a file."""
+    with faulty_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_home(tmp_path: Path, s3_server: FaultyS3) -> Iterator[S3Home]:
+    """A home whose files arrive in S3; the server forgets what failed before."""
+    s3_server.faults.clear()
+    home = S3Home(tmp_path, f"bucket-{uuid.uuid4().hex}", s3_server)
+    s3_server.requests.clear()
+    yield home
+    s3_server.faults.clear()
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ from landing_zone import Home, now
 
 from loaders.erasing import erase
 
-COMMITS = tuple(f"loaders.erasing.{module}.commit" for module in ("segments", "steps", "databases"))
+COMMITS = tuple(
+    f"loaders.{module}.commit" for module in ("erasing.segments", "zones", "erasing.databases")
+)
 DATABASE = ("loaders.erasing.steps.erase_from_database",)
 TRUTH = ("loaders.erasing.truth_files.commit",)
 PROOF = ("loaders.erasing.steps.prove",)
