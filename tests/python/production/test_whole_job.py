@@ -18,7 +18,7 @@ from loaders.load import load
 from loaders.sample.network import SampleOptions, write_sample_network
 
 # Long enough that the models are trained, on the least that may be learned from.
-NETWORK = SampleOptions(days=140, locations=5, items_per_product=2)
+NETWORK = SampleOptions(days=140, locations=8, items_per_product=2)
 # What comes between the two runs: the newest days, with what was late and what has changed.
 LATER = ("2019-04-28", "2019-04-29", "2019-04-30", "changes-", "late")
 
