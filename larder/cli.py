@@ -433,8 +433,8 @@ def redrive_command(settings: Settings, file: Path) -> int:
 @click.pass_obj
 def erase_command(settings: Settings, customer_id: str) -> int:
     """Remove a person from everything there is, and search it all to prove that."""
-    from loaders.erasing import erase
+    from larder.erasure import erase_everywhere
 
-    erasure = erase(settings, customer_id, _now)
+    erasure = erase_everywhere(settings, customer_id, _now)
     print_erasure(output, erasure)
     return DONE if erasure.is_proven and not erasure.unsearchable else FAILED

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from larder.build import BuildResult, build, has_docs, write_docs
 from larder.build_state import fingerprint, published_from, require_tested_build, say_published
-from larder.errors import BuildError
+from larder.errors import BuildError, WarehouseError
 from larder.progress import Progress
+from larder.serving.lake import bring_up_to_date
 from larder.serving.publish import (
     Publication,
     list_generations,
@@ -71,6 +72,7 @@ def run(
             else f"build, test and publish: readers were taken back from {newest} to {generation}, "
             "and nothing has changed since"
         )
+        fill_lake(settings)  # which the last run may not have reached
     else:
         # before the build, which then reads fewer files; never on its own, for it is nothing new
         report.compaction = compact(settings, now)
@@ -119,11 +121,28 @@ def publish_build(settings: Settings, now: Callable[[], datetime]) -> Publicatio
 
     Raises:
         BuildError: it failed, was killed, or somebody has written into it since.
+        WarehouseError: the lake could not be written; what was published stays so.
     """
     made_from = require_tested_build(settings)
     publication = publish(settings, now())
     say_published(settings, publication.generation, made_from)
+    fill_lake(settings)
     return publication
+
+
+def fill_lake(settings: Settings) -> None:
+    """Let the lake, where there is one, hold what readers of the warehouse have.
+
+    Raises:
+        WarehouseError: it could not be written; its readers keep what they had.
+    """
+    try:
+        bring_up_to_date(settings)
+    except WarehouseError as error:
+        raise WarehouseError(
+            f"{error} Readers of the warehouse have generation {published_generation(settings)}, "
+            "those of the lake keep theirs until a `larder run` or `larder publish` succeeds."
+        ) from error
 
 
 def roll_back(settings: Settings) -> Publication:
@@ -136,6 +155,7 @@ def roll_back(settings: Settings) -> Publication:
     publication = rollback(settings)
     if publication.replaced in made_from:
         say_published(settings, publication.generation, made_from[publication.replaced])
+    fill_lake(settings)
     return publication
 
 

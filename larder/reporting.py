@@ -255,6 +255,11 @@ def print_erasure(console: Console, erasure: Erasure) -> None:
         f"{erasure.segments:,} segments; {erasure.table_rows:,} rows of {erasure.tables:,} tables.",
         highlight=False,
     )
+    if erasure.copies:
+        console.print(
+            f"{len(erasure.copies)} generations of the lake were rewritten or removed.",
+            highlight=False,
+        )
     for trace in erasure.traces:
         console.print(f"[red]trace left:[/red] {trace}", highlight=False, soft_wrap=True)
     for file in erasure.unsearchable:

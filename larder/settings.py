@@ -29,11 +29,32 @@ class Settings(BaseSettings):
     as_of: datetime | None = None
     lock_wait_seconds: float = Field(default=600.0, ge=0)
     memory_limit: str = "2GB"
+    lake: str | None = None
+    backup: str | None = None
+    backup_password_file: Path = Path("~/.config/larder/backup-password")
+    # how many of the newest snapshots, hours, days, weeks and months with one stay
+    backup_keep_last: int = Field(default=3, ge=1)
+    backup_keep_hourly: int = Field(default=24, ge=0)
+    backup_keep_daily: int = Field(default=7, ge=0)
+    backup_keep_weekly: int = Field(default=5, ge=0)
+    backup_keep_monthly: int = Field(default=12, ge=0)
 
-    @field_validator("home", "landing", "key_file")
+    @field_validator("home", "landing", "key_file", "backup_password_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
+
+    @field_validator("lake")
+    @classmethod
+    def _lake_place(cls, value: str | None) -> str | None:
+        return _folder_or_url(value, r"s3://[^/]+(/.*)?", "s3://bucket/prefix")
+
+    @field_validator("backup")
+    @classmethod
+    def _backup_place(cls, value: str | None) -> str | None:
+        return _folder_or_url(
+            value, r"s3:(https?://)?[^/]+/[^/]+(/.*)?", "s3:https://host/bucket/prefix"
+        )
 
     @field_validator("memory_limit")
     @classmethod
@@ -113,6 +134,17 @@ class Settings(BaseSettings):
     def logs_folder(self) -> Path:
         """The folder of our own logs."""
         return self.home / "logs"
+
+
+def _folder_or_url(value: str | None, pattern: str, example: str) -> str | None:
+    if not value or not value.strip():
+        return None
+    place = value.strip().rstrip("/")
+    if re.match(r"\w+:", place):
+        if not re.fullmatch(pattern, place):
+            raise ValueError(f"must be a folder, or a bucket such as {example}")
+        return place
+    return str(Path(place or "/").expanduser().absolute())
 
 
 def read_settings() -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -14,6 +14,7 @@ from larder.warehouse import open_memory
 from loaders.asides import make_aside, remove_aside
 from loaders.entities import Entity, read_entities
 from loaders.erasing.cleaner import Cleaner
+from loaders.erasing.elsewhere import Elsewhere
 from loaders.erasing.landing_files import rewrite_landing_file
 from loaders.erasing.person import Person, is_telling
 from loaders.erasing.report import Erasure
@@ -22,8 +23,16 @@ from loaders.landing import LandingFile, find_files
 from loaders.readers import UnreadableFileError
 from loaders.vault import Vault
 
+UNSEARCHABLE = (duckdb.Error, pa.ArrowException, UnreadableFileError, OSError, EOFError)
 
-def prove(settings: Settings, vault: Vault, person: Person, report: Erasure) -> None:
+
+def prove(
+    settings: Settings,
+    vault: Vault,
+    person: Person,
+    report: Erasure,
+    elsewhere: Sequence[Elsewhere] = (),
+) -> None:
     """Search every file for ids, hashes, tokens and telling values, also inside compressed ones."""
     hashes = [hashed for ids in person.ids.values() for hashed in vault.hashes(ids)]
     texts = [
@@ -50,12 +59,21 @@ def prove(settings: Settings, vault: Vault, person: Person, report: Erasure) -> 
                         or is_found_inside(connection, file, texts, raw)
                         or _is_found_in_fields(landed.get(file), cleaners, settings)
                     )
-                except (duckdb.Error, pa.ArrowException, UnreadableFileError, OSError, EOFError):
+                except UNSEARCHABLE:
                     if f"landing/{name}" not in report.unsearchable:
                         report.unsearchable.append(name)
                     continue
                 if is_found:
                     report.traces.append(name)
+        for place in elsewhere:
+            with place.copies() as copies:
+                for name, file in copies:
+                    report.searched_files += 1
+                    try:
+                        if contains(file, raw) or is_found_inside(connection, file, texts, raw):
+                            report.traces.append(name)
+                    except UNSEARCHABLE:
+                        report.unsearchable.append(name)
 
 
 def _files(home: Path) -> Iterator[Path]:

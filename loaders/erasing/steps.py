@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
@@ -26,6 +26,7 @@ from loaders.asides import commit, make_aside, remove_aside, sweep_asides
 from loaders.entities import Entity, read_entities
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.databases import erase_from_database, find_databases
+from loaders.erasing.elsewhere import Elsewhere
 from loaders.erasing.landing_files import rewrite_landing_file
 from loaders.erasing.person import Person, find_person
 from loaders.erasing.proof import prove
@@ -45,8 +46,13 @@ from loaders.readers import UnreadableFileError
 from loaders.vault import open_vault
 
 
-def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> Erasure:
-    """Erase a customer from everything below `LARDER_HOME` and the landing zone.
+def erase(
+    settings: Settings,
+    customer_id: str,
+    now: Callable[[], datetime],
+    elsewhere: Sequence[Elsewhere] = (),
+) -> Erasure:
+    """Erase a customer from everything below `LARDER_HOME`, the landing zone and `elsewhere`.
 
     What has landed is loaded first, so that nothing is missed. Records about the person go, in
     dead letters too; events and order lines stay without the person. Patients that name the
@@ -56,6 +62,7 @@ def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> 
         LandingError: the id is empty, or the landing zone cannot be read.
         KeyMismatchError: the vault cannot be used.
         WarehouseBusyError: another run, or a reader of the build, did not end in time.
+        WarehouseError: a place elsewhere cannot be used.
     """
     customer_id = customer_id.strip()
     if not customer_id:
@@ -80,8 +87,10 @@ def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> 
             for database, version in find_databases(settings):
                 erase_from_database(settings, database, version, person, rehashed, report)
             erase_from_truth(settings, person, report)
+            for place in elsewhere:
+                report.copies += place.erase(person.tokens)
             report.tokens = len(person.tokens)
-            prove(settings, vault, person, report)
+            prove(settings, vault, person, report, elsewhere)
             for domain, ids in person.ids.items():
                 vault.forget(domain, ids)
             vault.write_plan(customer_id, None)
