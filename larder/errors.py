@@ -44,3 +44,23 @@ class BuildError(LarderError):
 
 class AuditError(LarderError):
     """A batch was kept out of the build by its audit."""
+
+
+class BackupError(LarderError):
+    """A backup or a restore could not be done."""
+
+
+class BackupBusyError(BackupError):
+    """Another program is using the backup."""
+
+
+class BackupPasswordError(BackupError):
+    """The password does not open the backup."""
+
+
+class BackupDamagedError(BackupError):
+    """A file of the backup is not what was written."""
+
+
+class BackupIncompleteError(BackupError):
+    """A file of the backup is gone."""

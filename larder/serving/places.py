@@ -67,7 +67,7 @@ class Folder(Place):
         return Path(self.url)
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        for folder, _, names in os.walk(self._path):
+        for folder, _, names in os.walk(self._path / prefix.rpartition("/")[0]):
             for name in names:
                 found = (Path(folder) / name).relative_to(self._path).as_posix()
                 if found.startswith(prefix):
@@ -109,12 +109,12 @@ class Folder(Place):
 class Bucket(Place):
     """A prefix of a bucket; endpoint, region and credentials are the AWS SDK's own settings."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, endpoint: str | None = None) -> None:
         super().__init__(url)
         self.bucket, _, prefix = url.removeprefix(SCHEME).partition("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._session = _session()
-        self._client: Any = self._session.client("s3")
+        self._client: Any = self._session.client("s3", endpoint_url=endpoint)
 
     def names(self, prefix: str = "") -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -178,15 +178,17 @@ class Bucket(Place):
 
 
 @contextmanager
-def open_place(url: str, name: str) -> Iterator[Place]:
+def open_place(url: str, name: str, endpoint: str | None = None) -> Iterator[Place]:
     """Open a folder or an `s3://` prefix; `name` is the setting that it comes from.
+
+    `endpoint` takes the place of the one that the SDK is set to.
 
     Raises:
         WarehouseError: it cannot be reached, read or written.
     """
     is_bucket = url.startswith(SCHEME)
     try:
-        yield Bucket(url) if is_bucket else Folder(url)
+        yield Bucket(url, endpoint) if is_bucket else Folder(url)
     except Exception as error:
         if not isinstance(error, (*(_sdk_errors() if is_bucket else ()), OSError)):
             raise

@@ -43,7 +43,7 @@ from loaders.landing import LandingFile, find_files, sha256_of
 from loaders.ledger import Ledger, Origin, find_segments, read_origins
 from loaders.load import create_functions, entity_lock, load
 from loaders.readers import UnreadableFileError
-from loaders.vault import open_vault
+from loaders.vault import Vault, open_vault
 
 
 def erase(
@@ -78,29 +78,47 @@ def erase(
             vault.write_plan(customer_id, json.dumps(asdict(person)))
             for domain, ids in person.ids.items():
                 vault.bury(domain, ids)
-            rehashed: dict[str, str] = {}
-            for entity in read_entities().values():
-                if any(one.person in person.ids or one.personal for one in entity.fields):
-                    with entity_lock(settings, entity.path, "larder erase", now):
-                        rehashed |= _erase_from_entity(settings, connection, entity, person, report)
-            Ledger(settings.raw_folder).read().write_cache()  # it repeats what segments knew
-            for database, version in find_databases(settings):
-                erase_from_database(settings, database, version, person, rehashed, report)
-            erase_from_truth(settings, person, report)
-            for place in elsewhere:
-                report.copies += place.erase(person.tokens)
-            report.tokens = len(person.tokens)
-            prove(settings, vault, person, report, elsewhere)
+            remove(settings, connection, vault, person, report, now, elsewhere)
             for domain, ids in person.ids.items():
                 vault.forget(domain, ids)
             vault.write_plan(customer_id, None)
-            vault.scrub()
-            forgotten = [text.encode() for text in [*person.tokens, *person.values]]
-            for file in settings.vault_folder.iterdir():
-                report.searched_files += 1
-                if contains(file, forgotten):
-                    report.traces.append(f"vault/{file.name}")
+            scrub_vault(settings, vault, person, report)
     return report
+
+
+def remove(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    vault: Vault,
+    person: Person,
+    report: Erasure,
+    now: Callable[[], datetime],
+    elsewhere: Sequence[Elsewhere] = (),
+) -> None:
+    """Take a buried person, or several as one, out of everything but the vault, and prove it."""
+    rehashed: dict[str, str] = {}
+    for entity in read_entities().values():
+        if any(one.person in person.ids or one.personal for one in entity.fields):
+            with entity_lock(settings, entity.path, "larder erase", now):
+                rehashed |= _erase_from_entity(settings, connection, entity, person, report)
+    Ledger(settings.raw_folder).read().write_cache()  # it repeats what segments knew
+    for database, version in find_databases(settings):
+        erase_from_database(settings, database, version, person, rehashed, report)
+    erase_from_truth(settings, person, report)
+    for place in elsewhere:
+        report.copies += place.erase(person.tokens)
+    report.tokens = len(person.tokens)
+    prove(settings, vault, person, report, elsewhere)
+
+
+def scrub_vault(settings: Settings, vault: Vault, person: Person, report: Erasure) -> None:
+    """Take what was forgotten out of the vault's free pages and log as well, and prove it."""
+    vault.scrub()
+    forgotten = [text.encode() for text in [*person.tokens, *person.values]]
+    for file in settings.vault_folder.iterdir():
+        report.searched_files += 1
+        if contains(file, forgotten):
+            report.traces.append(f"vault/{file.name}")
 
 
 def _erase_from_entity(
