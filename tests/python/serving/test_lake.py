@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from serving_processes import NOW, build_marts, settings_for
 from sqlglot import exp
 
-from larder.build_state import mark_tested
+from larder.build_state import fingerprint, mark_tested, say_published
 from larder.errors import WarehouseError
-from larder.pipeline import publish_build, roll_back
+from larder.pipeline import RunReport, publish_build, roll_back, run
 from larder.serving import lake_tables
 from larder.serving.lake import bring_up_to_date, open_table
 from larder.serving.places import Folder, open_place
@@ -291,6 +291,21 @@ def test_a_lake_out_of_reach_does_not_stop_the_warehouse(
     roll_back(settings)
     assert version_in_lake(settings) == 1
     assert endpoint
+
+
+def test_a_run_that_finds_nothing_new_makes_a_lake_good(
+    folder_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = publish_version(folder_settings, 1, rows=10)
+    say_published(folder_settings, name, fingerprint(folder_settings))
+    folder_settings.landing_folder.mkdir()
+    monkeypatch.setattr("larder.pipeline.audit", lambda *_: None)
+    monkeypatch.setattr("larder.pipeline.has_docs", lambda _: True)
+
+    run(folder_settings, lambda: NOW, lambda _: lambda *_: None, report := RunReport())
+
+    assert report.build is None
+    assert version_in_lake(folder_settings) == 1
 
 
 def test_a_bucket_that_is_not_there_is_a_sentence(endpoint: str, tmp_path: Path) -> None:
