@@ -73,11 +73,12 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _locked(settings: Settings, command: str) -> AbstractContextManager[None]:
-    def say(holder: LockHolder, seconds: float) -> None:
-        messages.print(f"Waiting up to {seconds:.0f} s for {holder}.", highlight=False)
+def _say_waiting(holder: LockHolder, seconds: float) -> None:
+    messages.print(f"Waiting up to {seconds:.0f} s for {holder}.", highlight=False)
 
-    return run_lock(settings, command, say)
+
+def _locked(settings: Settings, command: str) -> AbstractContextManager[None]:
+    return run_lock(settings, command, _say_waiting)
 
 
 def _require_duckdb(settings: Settings, command: str) -> None:
@@ -85,6 +86,14 @@ def _require_duckdb(settings: Settings, command: str) -> None:
         raise SettingsError(
             f"LARDER_TARGET is prod, but `larder {command}` only works on DuckDB yet. Unset "
             "LARDER_TARGET to run it there."
+        )
+
+
+def _require_own_backup(settings: Settings) -> None:
+    if settings.target == "prod":
+        raise SettingsError(
+            "LARDER_TARGET is prod: Snowflake keeps and replicates its own data (Time Travel, "
+            "failover groups). Unset LARDER_TARGET to back up or restore a home folder."
         )
 
 
@@ -500,11 +509,15 @@ def redrive_command(settings: Settings, file: Path) -> int:
 @click.pass_obj
 def erase_command(settings: Settings, customer_id: str) -> int:
     """Remove a person from everything there is, and search it all to prove that."""
-    from loaders.erasing import erase
+    from larder.backup_report import print_backup
+    from larder.erasure import erase_everywhere, withdraw_from_backup
 
     _require_duckdb(settings, "erase")
-    erasure = erase(settings, customer_id, _now)
+    erasure = erase_everywhere(settings, customer_id, _now)
     print_erasure(output, erasure)
+    withdrawn = withdraw_from_backup(settings, _now)
+    if withdrawn is not None:
+        print_backup(output, settings, withdrawn)
     return DONE if erasure.is_proven and not erasure.unsearchable else FAILED
 
 
@@ -529,3 +542,40 @@ def deploy_command(settings: Settings, dry_run: bool, second_region: bool) -> in
         deployment = deploy(plan, connection, progress=reporter.start("deploy"))
     click.echo("\n".join(report_lines(deployment)))
     return DONE
+
+
+@larder.command("backup")
+@click.option("--verify", is_flag=True, help="Read all data back, not only a part of it.")
+@click.option("--list", "is_list", is_flag=True, help="Only list what could be restored.")
+@click.pass_obj
+def backup_command(settings: Settings, verify: bool, is_list: bool) -> int:
+    """Keep landing, raw, vault and generations in a second place, encrypted and checked."""
+    from larder.backup import back_up, list_snapshots
+    from larder.backup_report import print_backup, print_snapshots
+
+    _require_own_backup(settings)
+    if is_list:
+        print_snapshots(output, list_snapshots(settings))
+        return DONE
+    with Reporter(messages) as reporter:
+        reporter.start("backup")
+        made = back_up(settings, _now, verify=verify, on_wait=_say_waiting)
+    print_backup(output, settings, made)
+    return DONE
+
+
+@larder.command("restore")
+@click.option("--snapshot", help="Not the newest one but this; `larder backup --list` shows them.")
+@click.pass_obj
+def restore_command(settings: Settings, snapshot: str | None) -> int:
+    """Bring an empty LARDER_HOME back from the backup; who was erased stays erased."""
+    from larder.backup_report import print_restored
+    from larder.restoring import restore
+
+    _require_own_backup(settings)
+    with Reporter(messages) as reporter:
+        reporter.start("restore")
+        restored = restore(settings, _now, snapshot)
+    print_restored(output, settings, restored)
+    unsearchable = restored.erasure.unsearchable if restored.erasure else []
+    return FAILED if unsearchable else DONE

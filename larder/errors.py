@@ -52,3 +52,23 @@ class AuditError(LarderError):
 
 class DeployError(LarderError):
     """The set-up of Snowflake could not be applied, or personal data would not be masked."""
+
+
+class BackupError(LarderError):
+    """A backup or a restore could not be done."""
+
+
+class BackupBusyError(BackupError):
+    """Another program is using the backup."""
+
+
+class BackupPasswordError(BackupError):
+    """The password does not open the backup."""
+
+
+class BackupDamagedError(BackupError):
+    """A file of the backup is not what was written."""
+
+
+class BackupIncompleteError(BackupError):
+    """A file of the backup is gone."""

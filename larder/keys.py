@@ -25,6 +25,22 @@ def make_key(path: Path) -> bytes:
     """
     if path.exists():
         return read_key(path)
+    try:
+        make_secret(path)
+    except OSError as error:
+        raise KeyMismatchError(
+            f"The key file {path} cannot be made ({error.strerror}). "
+            "Point LARDER_KEY_FILE at a place that you may write."
+        ) from error
+    return read_key(path)
+
+
+def make_secret(path: Path) -> None:
+    """Make a file (mode 0600) with a new secret of 64 hexadecimal digits, unless there is one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -33,18 +49,12 @@ def make_key(path: Path) -> bytes:
             file.write(secrets.token_hex(KEY_BYTES) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        # whole or not at all, and never over a key that is there
+        # whole or not at all, and never over a secret that is there
         with suppress(FileExistsError):
             os.link(aside, path)
-    except OSError as error:
-        raise KeyMismatchError(
-            f"The key file {path} cannot be made ({error.strerror}). "
-            "Point LARDER_KEY_FILE at a place that you may write."
-        ) from error
     finally:
         with suppress(OSError):
             aside.unlink()
-    return read_key(path)
 
 
 def read_key(path: Path) -> bytes:

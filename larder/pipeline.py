@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 from larder.build import BuildResult, build, has_docs, write_docs
 from larder.build_state import fingerprint, published_from, require_tested_build, say_published
-from larder.errors import BuildError
+from larder.errors import BuildError, WarehouseError
 from larder.progress import Progress
 from larder.serving.generations import generations
+from larder.serving.lake import bring_up_to_date
 from larder.serving.marts import open_marts
 from larder.serving.publish import Publication
 from larder.serving.status import LandingState
@@ -68,6 +69,7 @@ def run(
             else f"build, test and publish: readers were taken back from {newest} to {generation}, "
             "and nothing has changed since"
         )
+        fill_lake(settings)  # which the last run may not have reached
     else:
         if settings.target != "prod":
             # before the build, which then reads fewer files; never on its own: it is nothing new
@@ -131,11 +133,29 @@ def publish_build(settings: Settings, now: Callable[[], datetime]) -> Publicatio
 
     Raises:
         BuildError: it failed, was killed, or somebody has written into it since.
+        WarehouseError: the lake could not be written; what was published stays so.
     """
     made_from = require_tested_build(settings)
     publication = generations(settings).publish(settings, now())
     say_published(settings, publication.generation, made_from)
+    fill_lake(settings)
     return publication
+
+
+def fill_lake(settings: Settings) -> None:
+    """Let the lake, where there is one, hold what readers of the warehouse have.
+
+    Raises:
+        WarehouseError: it could not be written; its readers keep what they had.
+    """
+    try:
+        bring_up_to_date(settings)
+    except WarehouseError as error:
+        generation = generations(settings).published_generation(settings)
+        raise WarehouseError(
+            f"{error} Readers of the warehouse have generation {generation}, those "
+            "of the lake keep theirs until a `larder run` or `larder publish` succeeds."
+        ) from error
 
 
 def roll_back(settings: Settings) -> Publication:
@@ -148,6 +168,7 @@ def roll_back(settings: Settings) -> Publication:
     publication = generations(settings).rollback(settings)
     if publication.replaced in made_from:
         say_published(settings, publication.generation, made_from[publication.replaced])
+    fill_lake(settings)
     return publication
 
 

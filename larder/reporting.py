@@ -290,6 +290,11 @@ def print_erasure(console: Console, erasure: Erasure) -> None:
         console.print(
             f"{erasure.old_versions:,} older versions in S3 were deleted.", highlight=False
         )
+    if erasure.copies:
+        console.print(
+            f"{len(erasure.copies)} generations of the lake were rewritten or removed.",
+            highlight=False,
+        )
     for trace in erasure.traces:
         console.print(f"[red]trace left:[/red] {trace}", highlight=False, soft_wrap=True)
     for file in erasure.unsearchable:

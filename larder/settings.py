@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from larder.errors import LandingError, SettingsError
@@ -36,6 +36,15 @@ class Settings(BaseSettings):
     as_of: datetime | None = None
     lock_wait_seconds: float = Field(default=600.0, ge=0)
     memory_limit: str = "2GB"
+    lake: str | None = None
+    backup: str | None = None
+    backup_password_file: Path = Path("~/.config/larder/backup-password")
+    # how many of the newest snapshots, hours, days, weeks and months with one stay
+    backup_keep_last: int = Field(default=3, ge=1)
+    backup_keep_hourly: int = Field(default=24, ge=0)
+    backup_keep_daily: int = Field(default=7, ge=0)
+    backup_keep_weekly: int = Field(default=5, ge=0)
+    backup_keep_monthly: int = Field(default=12, ge=0)
 
     # Where and as whom to log in; host, port and protocol only for private links and tests.
     snowflake_account: str | None = Field(default=None, pattern=ACCOUNT)
@@ -59,10 +68,16 @@ class Settings(BaseSettings):
     snowflake_first_account: str | None = Field(default=None, pattern=ORGANISED_ACCOUNT)
     snowflake_replication_minutes: int = Field(default=10, ge=1, le=11_520)
 
-    @field_validator("home", "key_file")
+    @field_validator(
+        "home",
+        "key_file",
+        "backup_password_file",
+        "snowflake_private_key_path",
+        "snowflake_service_public_key_path",
+    )
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
     @field_validator("landing", mode="plain")
     @classmethod
@@ -83,6 +98,24 @@ class Settings(BaseSettings):
         if value and not re.match(r"https?://", value):
             raise ValueError("must be the URL of an SQS queue, such as https://sqs.…/larder")
         return value or None
+
+    @field_validator("lake")
+    @classmethod
+    def _lake_place(cls, value: str | None) -> str | None:
+        return _folder_or_url(value, r"s3://[^/]+(/.*)?", "s3://bucket/prefix")
+
+    @field_validator("backup")
+    @classmethod
+    def _backup_place(cls, value: str | None) -> str | None:
+        return _folder_or_url(
+            value, r"s3:(https?://)?[^/]+/[^/]+(/.*)?", "s3:https://host/bucket/prefix"
+        )
+
+    @model_validator(mode="after")
+    def _lake_is_duckdbs(self) -> Settings:
+        if self.target == "prod" and self.lake:
+            raise ValueError("LARDER_LAKE is written from DuckDB only yet; unset it for prod")
+        return self
 
     @field_validator("memory_limit")
     @classmethod
@@ -180,6 +213,17 @@ class Settings(BaseSettings):
     def logs_folder(self) -> Path:
         """The folder of our own logs."""
         return self.home / "logs"
+
+
+def _folder_or_url(value: str | None, pattern: str, example: str) -> str | None:
+    if not value or not value.strip():
+        return None
+    place = value.strip().rstrip("/")
+    if re.match(r"\w+:", place):
+        if not re.fullmatch(pattern, place):
+            raise ValueError(f"must be a folder, or a bucket such as {example}")
+        return place
+    return str(Path(place or "/").expanduser().absolute())
 
 
 def read_settings() -> Settings:

@@ -10,6 +10,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from larder.errors import KeyMismatchError
@@ -23,6 +24,9 @@ CACHED_PERSONS = 500_000
 LOG_PAGES = 25_000
 # Below SQLite's least limit of parameters in a statement.
 LOOK_UP_AT_ONCE = 900
+
+Tombstone = tuple[str, bytes]
+"""Domain and keyed hash of somebody who was erased."""
 
 SCHEMA = """
 create table if not exists vault (fingerprint text not null);
@@ -208,6 +212,64 @@ class Vault:
                     "insert or replace into erasures values (?, ?)", [hashed, plan]
                 )
             self._connection.execute("pragma wal_checkpoint(full)")
+
+    def tombstones(self) -> set[Tombstone]:
+        """Return who was erased, as domain and keyed hash."""
+        rows = self._connection.execute("select domain, person_hash from tombstones").fetchall()
+        return {(domain, hashed) for domain, hashed in rows}
+
+    def bury_hashes(self, tombstones: Iterable[Tombstone]) -> None:
+        """Take over tombstones from elsewhere, such as a backup."""
+        with self._lock:
+            self._connection.execute("begin immediate")
+            self._connection.executemany(
+                "insert or ignore into tombstones values (?, ?)", list(tombstones)
+            )
+            self._connection.execute("commit")
+            self._erased = -1
+            for cache in self._cache.values():
+                cache.clear()
+
+    def buried_tokens(self) -> list[str]:
+        """Return the tokens of people with a tombstone, which an erasure has not forgotten yet."""
+        rows = self._connection.execute(
+            "select token from tokens inner join tombstones using (domain, person_hash)"
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def forget_buried(self) -> None:
+        """Remove the tokens of all people with a tombstone, and what was planned for them."""
+        with self._lock:
+            self._connection.execute("begin immediate")
+            self._connection.execute(
+                "delete from tokens where (domain, person_hash) in "
+                "(select domain, person_hash from tombstones)"
+            )
+            self._connection.execute("delete from erasures")
+            self._connection.execute("commit")
+
+    def plans(self) -> int:
+        """Return how many erasures were begun and not finished."""
+        return int(self._connection.execute("select count(*) from erasures").fetchone()[0])
+
+    def erasures(self) -> str:
+        """Return 16 hexadecimal digits that change with every erasure, begun or finished."""
+        rows = sorted(
+            [
+                *self.tombstones(),
+                *self._connection.execute("select 'unfinished', person_hash from erasures"),
+            ]
+        )
+        return sha256(repr(rows).encode()).hexdigest()[:16]
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy of the vault, whoever writes into it meanwhile."""
+        path.touch(mode=0o600)
+        copy = sqlite3.connect(path)
+        try:
+            self._connection.backup(copy)
+        finally:
+            copy.close()
 
     def hashes(self, person_ids: Iterable[str]) -> list[bytes]:
         """Return how the vault knows these persons."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -14,6 +14,7 @@ from larder.warehouse import open_memory
 from loaders.asides import make_aside, remove_aside
 from loaders.entities import read_entities
 from loaders.erasing.cleaner import Cleaner
+from loaders.erasing.elsewhere import Elsewhere
 from loaders.erasing.landing_files import rewrite_landing_file
 from loaders.erasing.person import Person, is_telling
 from loaders.erasing.report import Erasure
@@ -26,7 +27,14 @@ from loaders.zones import Zone
 DAMAGES = (duckdb.Error, pa.ArrowException, UnreadableFileError, OSError, EOFError)
 
 
-def prove(settings: Settings, zone: Zone, vault: Vault, person: Person, report: Erasure) -> None:
+def prove(
+    settings: Settings,
+    zone: Zone,
+    vault: Vault,
+    person: Person,
+    report: Erasure,
+    elsewhere: Sequence[Elsewhere] = (),
+) -> None:
     """Search every file for ids, hashes, tokens and telling values, also inside compressed ones.
 
     Older versions that S3 keeps, and that hold the person, go now: what stands in their place has
@@ -35,6 +43,8 @@ def prove(settings: Settings, zone: Zone, vault: Vault, person: Person, report: 
     with open_memory(settings) as connection:
         search = _Search(settings, connection, vault, person)
         _search_folders(settings, zone, search, report)
+        for place in elsewhere:
+            _search_copies(place, search, report)
         for version in zone.kept_versions():
             report.searched_files += 1
             name = f"landing/{version.file.relative}"
@@ -50,6 +60,17 @@ def prove(settings: Settings, zone: Zone, vault: Vault, person: Person, report: 
             elif is_found:
                 version.delete()
                 report.old_versions += 1
+
+
+def _search_copies(place: Elsewhere, search: _Search, report: Erasure) -> None:
+    with place.copies() as copies:
+        for name, file in copies:
+            report.searched_files += 1
+            try:
+                if search.finds(file, None):
+                    report.traces.append(name)
+            except DAMAGES:
+                report.unsearchable.append(name)
 
 
 def _search_folders(settings: Settings, zone: Zone, search: _Search, report: Erasure) -> None:

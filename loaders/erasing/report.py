@@ -10,7 +10,8 @@ class Erasure:
     """Say what an erasure did, in counts and paths; it never holds anything of the person.
 
     `traces` are the files in which something was still found: empty is the proof. `unsearchable`
-    are damaged files that could not be looked into.
+    are damaged files that could not be looked into, `copies` generations of the lake that were
+    rewritten or removed.
     """
 
     was_known: bool = False
@@ -23,6 +24,7 @@ class Erasure:
     table_rows: int = 0
     truth_files: int = 0
     tokens: int = 0
+    copies: list[str] = field(default_factory=list)
     searched_files: int = 0
     traces: list[str] = field(default_factory=list)
     unsearchable: list[str] = field(default_factory=list)

@@ -7,7 +7,7 @@ so that an erasure that was killed can be run again and finds what it has not re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from loaders.asides import make_aside, remove_aside, sweep_asides
 from loaders.entities import Entity, read_entities
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.databases import erase_from_database, find_databases
+from loaders.erasing.elsewhere import Elsewhere
 from loaders.erasing.landing_files import rewrite_landing_file
 from loaders.erasing.person import Person, find_person
 from loaders.erasing.proof import prove
@@ -39,12 +40,17 @@ from loaders.landing import LandingFile, sha256_of
 from loaders.ledger import Ledger, Origin, find_segments, read_origins
 from loaders.load import create_functions, entity_lock, load
 from loaders.readers import UnreadableFileError
-from loaders.vault import open_vault
+from loaders.vault import Vault, open_vault
 from loaders.zones import NotReadError, Unread, Zone, open_zone
 
 
-def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> Erasure:
-    """Erase a customer from everything below `LARDER_HOME` and the landing zone.
+def erase(
+    settings: Settings,
+    customer_id: str,
+    now: Callable[[], datetime],
+    elsewhere: Sequence[Elsewhere] = (),
+) -> Erasure:
+    """Erase a customer from everything below `LARDER_HOME`, the landing zone and `elsewhere`.
 
     What has landed is loaded first, so that nothing is missed. Records about the person go, in
     dead letters too; events and order lines stay without the person. Patients that name the
@@ -54,6 +60,7 @@ def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> 
         LandingError: the id is empty, or the landing zone cannot be read or rewritten.
         KeyMismatchError: the vault cannot be used.
         WarehouseBusyError: another run, or a reader of the build, did not end in time.
+        WarehouseError: a place elsewhere cannot be used.
     """
     customer_id = customer_id.strip()
     if not customer_id:
@@ -61,7 +68,7 @@ def erase(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> 
     report = Erasure()
     try:
         with run_lock(settings, "larder erase", now=now), open_zone(settings) as zone:
-            _erase(settings, zone, customer_id, now, report)
+            _erase(settings, zone, customer_id, now, report, elsewhere)
     except NotReadError as error:
         raise _unread_error(error.unread) from error
     return report
@@ -80,6 +87,7 @@ def _erase(
     customer_id: str,
     now: Callable[[], datetime],
     report: Erasure,
+    elsewhere: Sequence[Elsewhere],
 ) -> None:
     zone.require_rewritable()
     summary = load(settings, now)
@@ -93,28 +101,47 @@ def _erase(
         vault.write_plan(customer_id, json.dumps(asdict(person)))
         for domain, ids in person.ids.items():
             vault.bury(domain, ids)
-        rehashed: dict[str, str] = {}
-        for entity in read_entities().values():
-            if any(one.person in person.ids or one.personal for one in entity.fields):
-                with entity_lock(settings, entity.path, "larder erase", now):
-                    rehashed |= _erase_from_entity(
-                        settings, zone, connection, entity, person, report
-                    )
-        Ledger(settings.raw_folder).read().write_cache()  # it repeats what segments knew
-        for database, version in find_databases(settings):
-            erase_from_database(settings, database, version, person, rehashed, report)
-        erase_from_truth(settings, person, report)
-        report.tokens = len(person.tokens)
-        prove(settings, zone, vault, person, report)
+        remove(settings, zone, connection, vault, person, report, now, elsewhere)
         for domain, ids in person.ids.items():
             vault.forget(domain, ids)
         vault.write_plan(customer_id, None)
-        vault.scrub()
-        forgotten = [text.encode() for text in [*person.tokens, *person.values]]
-        for file in settings.vault_folder.iterdir():
-            report.searched_files += 1
-            if contains(file, forgotten):
-                report.traces.append(f"vault/{file.name}")
+        scrub_vault(settings, vault, person, report)
+
+
+def remove(
+    settings: Settings,
+    zone: Zone,
+    connection: duckdb.DuckDBPyConnection,
+    vault: Vault,
+    person: Person,
+    report: Erasure,
+    now: Callable[[], datetime],
+    elsewhere: Sequence[Elsewhere] = (),
+) -> None:
+    """Take a buried person, or several as one, out of everything but the vault, and prove it."""
+    rehashed: dict[str, str] = {}
+    for entity in read_entities().values():
+        if any(one.person in person.ids or one.personal for one in entity.fields):
+            with entity_lock(settings, entity.path, "larder erase", now):
+                rehashed |= _erase_from_entity(settings, zone, connection, entity, person, report)
+    Ledger(settings.raw_folder).read().write_cache()  # it repeats what segments knew
+    for database, version in find_databases(settings):
+        erase_from_database(settings, database, version, person, rehashed, report)
+    erase_from_truth(settings, person, report)
+    for place in elsewhere:
+        report.copies += place.erase(person.tokens)
+    report.tokens = len(person.tokens)
+    prove(settings, zone, vault, person, report, elsewhere)
+
+
+def scrub_vault(settings: Settings, vault: Vault, person: Person, report: Erasure) -> None:
+    """Take what was forgotten out of the vault's free pages and log as well, and prove it."""
+    vault.scrub()
+    forgotten = [text.encode() for text in [*person.tokens, *person.values]]
+    for file in settings.vault_folder.iterdir():
+        report.searched_files += 1
+        if contains(file, forgotten):
+            report.traces.append(f"vault/{file.name}")
 
 
 def _erase_from_entity(

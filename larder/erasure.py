@@ -1,0 +1,63 @@
+"""Erase a person from everything that exists: home folder, landing zone, lake and backup."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+
+from larder.backup import Backup, back_up, backup_lock, has_backup
+from larder.errors import BackupError
+from larder.frozen import frozen_folder
+from larder.serving.lake import fetched_files, rewrite_without
+from larder.settings import Settings
+from loaders.erasing import Erasure, erase
+
+
+class LakeCopies:
+    """The generations that stand in the lake."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def erase(self, tokens: list[str]) -> list[str]:
+        """Take the owners of these tokens out of the lake."""
+        return rewrite_without(self._settings, tokens)
+
+    def copies(self) -> AbstractContextManager[Iterator[tuple[str, Path]]]:
+        """Give every file of the lake to be searched."""
+        return fetched_files(self._settings)
+
+
+def erase_everywhere(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> Erasure:
+    """Erase a customer from everything but the backup, and prove it by searching.
+
+    Raises:
+        LarderError: as `loaders.erasing.erase`; run again, it goes on from there.
+    """
+    with backup_lock(settings, "larder erase"):
+        # what a killed backup was taking
+        shutil.rmtree(frozen_folder(settings), ignore_errors=True)
+        return erase(settings, customer_id, now, [LakeCopies(settings)] if settings.lake else [])
+
+
+def withdraw_from_backup(settings: Settings, now: Callable[[], datetime]) -> Backup | None:
+    """Let the backup hold the home as it is after an erasure, and nothing from before it.
+
+    Null where the home has never been backed up.
+
+    Raises:
+        BackupError: the backup could not be reached; it still holds the person, and the next
+            `larder backup` does the same.
+    """
+    if settings.backup is None:
+        return None
+    try:
+        return back_up(settings, now) if has_backup(settings) else None
+    except BackupError as error:
+        raise BackupError(
+            f"{error} Until a `larder backup` succeeds, the backup still holds who was erased; a "
+            "restore from it would not know of it."
+        ) from error
