@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from larder.errors import LandingError, SettingsError
@@ -101,7 +101,11 @@ class Settings(BaseSettings):
 
     @field_validator("lake")
     @classmethod
-    def _lake_place(cls, value: str | None) -> str | None:
+    def _lake_place(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("target") == "prod":
+            raise ValueError(
+                "is written from DuckDB only yet; unset it where LARDER_TARGET is prod"
+            )
         return _folder_or_url(value, r"s3://[^/]+(/.*)?", "s3://bucket/prefix")
 
     @field_validator("backup")
@@ -110,12 +114,6 @@ class Settings(BaseSettings):
         return _folder_or_url(
             value, r"s3:(https?://)?[^/]+/[^/]+(/.*)?", "s3:https://host/bucket/prefix"
         )
-
-    @model_validator(mode="after")
-    def _lake_is_duckdbs(self) -> Settings:
-        if self.target == "prod" and self.lake:
-            raise ValueError("LARDER_LAKE is written from DuckDB only yet; unset it for prod")
-        return self
 
     @field_validator("memory_limit")
     @classmethod
