@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     def _lake_place(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value and info.data.get("target") == "prod":
             raise ValueError(
-                "is written from DuckDB only yet; unset it where LARDER_TARGET is prod"
+                "is written from DuckDB only yet; unset it for prod"
             )
         return _folder_or_url(value, r"s3://[^/]+(/.*)?", "s3://bucket/prefix")
 

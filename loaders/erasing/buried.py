@@ -45,7 +45,7 @@ def erase_buried(
     """
     report = Erasure()
     with run_lock(settings, "larder restore", now=now), open_zone(settings) as zone:
-        if settings.landing_folder.is_dir():
+        if settings.landing_bucket or settings.landing_folder.is_dir():
             load(settings, now)
         sweep_asides(settings.raw_folder)
         with open_vault(settings) as vault, open_memory(settings) as connection:
