@@ -103,9 +103,7 @@ class Settings(BaseSettings):
     @classmethod
     def _lake_place(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value and info.data.get("target") == "prod":
-            raise ValueError(
-                "is written from DuckDB only yet; unset it for prod"
-            )
+            raise ValueError("is written from DuckDB only yet; unset it for prod")
         return _folder_or_url(value, r"s3://[^/]+(/.*)?", "s3://bucket/prefix")
 
     @field_validator("backup")

@@ -9,10 +9,12 @@ segment is there whole, once, or not yet.
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from larder.errors import WarehouseError
 from larder.lock import hold
 from larder.progress import Progress
 from larder.settings import Settings
@@ -91,8 +94,7 @@ def upload(
         open_snowflake(settings, "loader") as connection,
     ):
         sweep_asides(raw)
-        # what a killed upload has left there, which nobody else uses
-        fetch(connection, f"remove @{LANDING}.segments")
+        fetch(connection, f"remove {_stage(settings)}")  # what a killed upload has left
         known = dict(fetch(connection, f"select segment, stamp from {LANDING}.manifest"))
         pending = [one for one in _segments(raw) if known.get(one.name) != one.stamp]
         records = done = 0
@@ -151,15 +153,16 @@ def _send(
         ]
         pq.write_table(pa.Table.from_pylist(manifest, MANIFEST_SCHEMA), aside / "manifest.parquet")
         replaced = [one.name for one in batch if one.name in known]
-        with _staged(connection, aside) as stage, _transaction(connection):
+        with _staged(settings, connection, aside) as stage, _transaction(connection):
             if replaced:
                 marks = ", ".join(["%s"] * len(replaced))
                 for table in ("records", "manifest"):
                     statement = f"delete from {LANDING}.{table} where segment in ({marks})"
                     fetch(connection, statement, *replaced)
-            for table in ("records", "manifest"):
-                _copy(connection, stage, table)
-        return sum(records for records, _ in rows.values())
+            records = sum(records for records, _ in rows.values())
+            _copy(connection, stage, "records", records)
+            _copy(connection, stage, "manifest", len(batch))
+        return records
     finally:
         remove_aside(aside)
 
@@ -202,17 +205,23 @@ def _send_verdicts(settings: Settings, connection: SnowflakeConnection) -> int:
     try:
         rows = [{name: getattr(one, name) for name in VERDICT_SCHEMA.names} for one in new]
         pq.write_table(pa.Table.from_pylist(rows, VERDICT_SCHEMA), aside / "verdicts.parquet")
-        with _staged(connection, aside) as stage, _transaction(connection):
-            _copy(connection, stage, "verdicts")
+        with _staged(settings, connection, aside) as stage, _transaction(connection):
+            _copy(connection, stage, "verdicts", len(new))
     finally:
         remove_aside(aside)
     return len(new)
 
 
+def _stage(settings: Settings) -> str:
+    """Name the place on the stage that only uploads of this home use, one at a time."""
+    home = f"{socket.gethostname()} {settings.home}"
+    return f"@{LANDING}.segments/{sha256(home.encode()).hexdigest()[:16]}"
+
+
 @contextmanager
-def _staged(connection: SnowflakeConnection, folder: Path) -> Iterator[str]:
+def _staged(settings: Settings, connection: SnowflakeConnection, folder: Path) -> Iterator[str]:
     """Put the files of a folder on the stage, under a name never used before; then remove them."""
-    stage = f"@{LANDING}.segments/{uuid4().hex}"
+    stage = f"{_stage(settings)}/{uuid4().hex}"
     for file in sorted(folder.iterdir()):
         fetch(
             connection,
@@ -234,9 +243,18 @@ def _transaction(connection: SnowflakeConnection) -> Iterator[None]:
     fetch(connection, "commit")
 
 
-def _copy(connection: SnowflakeConnection, stage: str, table: str) -> None:
-    fetch(
-        connection,
-        f"copy into {LANDING}.{table} from {stage}/{table}.parquet {FILE_FORMAT} "
-        "match_by_column_name = case_insensitive",
-    )
+def _copy(connection: SnowflakeConnection, stage: str, table: str, rows: int) -> None:
+    """Copy a staged file into its table, or raise: a file that is not there is no error of COPY."""
+    from snowflake.connector import DictCursor
+
+    with connection.cursor(DictCursor) as cursor:
+        cursor.execute(
+            f"copy into {LANDING}.{table} from {stage}/{table}.parquet {FILE_FORMAT} "
+            "match_by_column_name = case_insensitive"
+        )
+        copied = sum(int(one.get("rows_loaded") or 0) for one in cursor.fetchall())
+    if copied != rows:
+        raise WarehouseError(
+            f"{copied:,} of {rows:,} rows arrived in {LANDING}.{table}, so none was taken: "
+            "somebody has emptied the stage meanwhile. Run again."
+        )

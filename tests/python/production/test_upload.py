@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Account
@@ -147,6 +148,23 @@ def test_a_refused_step_leaves_nothing_half_done(
     ):
         upload(settings, now)
     assert upload(settings, now) == UploadSummary(segments=1, records=3)
+    assert keys(settings) == ["a1", "a2"]
+
+
+def test_an_emptied_stage_is_no_upload(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(settings, "a.ndjson", "a1", "a2")
+
+    def fetch_elsewhere(connection: Any, sql: str, *values: object) -> list[Any]:
+        # COPY takes a file that is not there for nothing to do
+        put_elsewhere = sql.replace("landing.segments/", "landing.segments/elsewhere/")
+        return fetch(connection, put_elsewhere if sql.startswith("put") else sql, *values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("loaders.upload.fetch", fetch_elsewhere)
+        with pytest.raises(WarehouseError, match="0 of 3 rows"):
+            upload(settings, now)
+    assert keys(settings) == []
+    assert upload(settings, now).segments == 1
     assert keys(settings) == ["a1", "a2"]
 
 
