@@ -52,10 +52,25 @@ class Account:
             file.unlink()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """Start an emulated account, set up as `larder deploy` does."""
-    folder = tmp_path_factory.mktemp("account")
+    """An emulated account that tests share; each clears what it looks at."""
+    with emulated_account(tmp_path_factory.mktemp("account")) as found:
+        yield found
+
+
+@pytest.fixture
+def new_account(tmp_path: Path) -> Iterator[Account]:
+    """An emulated account in which nothing has happened yet."""
+    folder = tmp_path / "account"
+    folder.mkdir()
+    with emulated_account(folder) as found:
+        yield found
+
+
+@contextmanager
+def emulated_account(folder: Path) -> Iterator[Account]:
+    """Start an emulated account, and set it up by `larder deploy`."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     (folder / "key.p8").write_bytes(
         key.private_bytes(

@@ -23,7 +23,7 @@ NETWORK = SampleOptions(days=140, locations=8, items_per_product=2)
 LATER = ("2019-04-28", "2019-04-29", "2019-04-30", "changes-", "late")
 
 
-def test_both_engines_publish_the_same(account: Account, dbt: Dbt, tmp_path: Path) -> None:
+def test_both_engines_publish_the_same(new_account: Account, dbt: Dbt, tmp_path: Path) -> None:
     landing, arriving = tmp_path / "landing", tmp_path / "arriving"
     write_sample_network(arriving, tmp_path / "truth", NETWORK)
     here = settings_of(tmp_path / "here").model_copy(update={"landing": landing})
@@ -34,7 +34,7 @@ def test_both_engines_publish_the_same(account: Account, dbt: Dbt, tmp_path: Pat
     both = here.model_copy(
         update={
             name: value
-            for name, value in account.settings(here.home, here.key_file)
+            for name, value in new_account.settings(here.home, here.key_file)
             if name.startswith("snowflake_")
         }
     )
@@ -52,7 +52,7 @@ def test_both_engines_publish_the_same(account: Account, dbt: Dbt, tmp_path: Pat
             "run",
             LARDER_LANDING=str(landing),
             LARDER_KEY_FILE=str(here.key_file),
-            **account.variables,
+            **new_account.variables,
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
         compared = compare(both)
