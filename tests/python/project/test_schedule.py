@@ -82,6 +82,7 @@ def test_a_run_may_write_its_home_and_little_else() -> None:
     assert service["CapabilityBoundingSet"] == ""
     for option in ("NoNewPrivileges", "PrivateDevices", "PrivateTmp", "ProtectHome"):
         assert service[option] == "true"
+    assert service["CacheDirectory"] == "larder"
     # what a run makes is its own; only the metrics are for others, who must reach them
     assert (service["UMask"], service["StateDirectoryMode"]) == ("0077", "0711")
 
