@@ -78,16 +78,13 @@ class Recording:
         ended = self._clock()
         outcome = self._outcome(error)
 
-        def tell(samples: Samples) -> None:
-            self._tell_run(samples, outcome, error, ended)
-            if outcome != "busy":
-                self._tell_state(samples, outcome)
-
         try:
             with changing(self._settings) as samples:
-                tell(samples)
-        except Exception as error:
-            self._warn(f"the metrics were not written: {error}")
+                self._tell_run(samples, outcome, error, ended)
+                if outcome != "busy":
+                    self._tell_state(samples, outcome)
+        except Exception as problem:
+            self._warn(f"the metrics were not written: {problem}")
 
     def _outcome(self, error: BaseException | None) -> str:
         if error is not None:
@@ -132,8 +129,8 @@ class Recording:
                 continue  # it may be Snowflake that failed, and its answer would take minutes
             try:
                 tell(self._settings, samples, self._report)
-            except Exception as error:
-                failures.append(f"{name} ({error})")
+            except Exception as problem:
+                failures.append(f"{name} ({problem})")
         if failures:
             self._warn(f"metrics of the last run stay for {'; '.join(failures)}")
 

@@ -16,8 +16,8 @@ from larder.lock import hold
 from larder.metrics.catalogue import METRICS, Samples
 from larder.settings import Settings
 
-# A load and a run may end at the same time; each holds the lock for milliseconds.
-LOCK_SECONDS = 10.0
+# A load and a run may end at the same time; either may look at a large landing zone meanwhile.
+LOCK_SECONDS = 60.0
 
 
 def metrics_file(settings: Settings) -> Path:
