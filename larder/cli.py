@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 from rich.console import Console
@@ -35,6 +35,10 @@ from larder.reporting import (
     print_upload,
 )
 from larder.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from larder.metrics.recording import StartStep
+    from larder.pipeline import RunReport
 
 DONE, FAILED, WRONG_USE = 0, LarderError.exit_code, UsageError.exit_code
 
@@ -79,6 +83,17 @@ def _say_waiting(holder: LockHolder, seconds: float) -> None:
 
 def _locked(settings: Settings, command: str) -> AbstractContextManager[None]:
     return run_lock(settings, command, _say_waiting)
+
+
+def _recorded(
+    settings: Settings, command: str, report: RunReport
+) -> AbstractContextManager[Callable[[StartStep], StartStep]]:
+    from larder.metrics import record
+
+    def warn(words: str) -> None:
+        messages.print(f"[yellow]warning:[/yellow] {words}", highlight=False, soft_wrap=True)
+
+    return record(settings, command, report, _now, warn)
 
 
 def _require_duckdb(settings: Settings, command: str) -> None:
@@ -143,7 +158,7 @@ def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int
     With --singer only what a Singer tap writes to standard input; its states go to standard output
     when all before them is safe.
     """
-    from larder.pipeline import upload_raw
+    from larder.pipeline import RunReport, upload_raw
     from loaders.load import load
 
     if is_following and is_singer:
@@ -157,12 +172,14 @@ def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int
         return DONE
     if is_following:
         return _follow(settings)
-    with Reporter(messages) as reporter:
-        summary = load(settings, _now, reporter.start("load"))
-        sent = upload_raw(settings, _now, reporter.start)
-    print_load(output, summary)
-    print_upload(output, sent)
-    return FAILED if summary.failures else DONE
+    report = RunReport()
+    with _recorded(settings, "load", report) as timed, Reporter(messages) as reporter:
+        start = timed(reporter.start)
+        report.load = load(settings, _now, start("load"))
+        report.upload = upload_raw(settings, _now, start)
+    print_load(output, report.load)
+    print_upload(output, report.upload)
+    return FAILED if report.load.failures else DONE
 
 
 def _say_to(console: Console) -> Callable[[str], None]:
@@ -201,8 +218,12 @@ def run(settings: Settings) -> int:
 
     report = RunReport()
     try:
-        with _locked(settings, "larder run"), Reporter(messages) as reporter:
-            run_pipeline(settings, _now, reporter.start, report)
+        with (
+            _recorded(settings, "run", report) as timed,
+            _locked(settings, "larder run"),
+            Reporter(messages) as reporter,
+        ):
+            run_pipeline(settings, _now, timed(reporter.start), report)
     except LarderError:
         print_arrivals(output, report)
         raise
@@ -240,18 +261,23 @@ def audit_command(settings: Settings, show_held: bool, pattern: str | None, reas
 def build_command(settings: Settings, full_refresh: bool) -> int:
     """Build and test every model over what the audits accepted."""
     from larder.build import build
-    from larder.pipeline import upload_raw
+    from larder.pipeline import RunReport, upload_raw
     from loaders.audit import list_held
 
-    with _locked(settings, "larder build"), Reporter(messages) as reporter:
-        upload_raw(settings, _now, reporter.start)
+    with (
+        _recorded(settings, "build", RunReport()) as timed,
+        _locked(settings, "larder build"),
+        Reporter(messages) as reporter,
+    ):
+        start = timed(reporter.start)
+        upload_raw(settings, _now, start)
         held = [segment.segment for segment in list_held(settings)]
         result = build(
             settings,
             held,
             only_audited=True,
             full_refresh=full_refresh,
-            progress=reporter.start("build and test"),
+            progress=start("build and test"),
         )
     print_build(output, result)
     return DONE
@@ -261,10 +287,14 @@ def build_command(settings: Settings, full_refresh: bool) -> int:
 @click.pass_obj
 def train_command(settings: Settings) -> int:
     """Train the models now, test them, and let the new ones serve if they are better; publish."""
-    from larder.pipeline import train
+    from larder.pipeline import RunReport, train
 
-    with _locked(settings, "larder train"), Reporter(messages) as reporter:
-        trained = train(settings, _now, reporter.start)
+    with (
+        _recorded(settings, "train", RunReport()) as timed,
+        _locked(settings, "larder train"),
+        Reporter(messages) as reporter,
+    ):
+        trained = train(settings, _now, timed(reporter.start))
     print_training(output, trained)
     return DONE
 
@@ -307,10 +337,16 @@ def report_command(settings: Settings, days: int) -> int:
 @click.pass_obj
 def publish_command(settings: Settings) -> int:
     """Copy the marts of the last build into a new generation and point readers to it."""
-    from larder.pipeline import publish_build
+    from larder.pipeline import RunReport, publish_build
 
-    with _locked(settings, "larder publish"):
-        publication = publish_build(settings, _now)
+    report = RunReport()
+    with (
+        _recorded(settings, "publish", report) as timed,
+        _locked(settings, "larder publish"),
+        Reporter(messages) as reporter,
+    ):
+        timed(reporter.start)("publish")
+        publication = report.publication = publish_build(settings, _now)
     output.print(f"Published generation {publication.generation}.", highlight=False)
     return DONE
 

@@ -35,6 +35,7 @@ class RunReport:
     compaction: CompactionSummary | None = None
     upload: UploadSummary | None = None
     build: BuildResult | None = None
+    publication: Publication | None = None
     skipped: list[str] = field(default_factory=list)
 
 
@@ -73,12 +74,14 @@ def run(
     else:
         if settings.target != "prod":
             # before the build, which then reads fewer files; never on its own: it is nothing new
+            start_step("compaction")
             report.compaction = compact(settings, now)
         report.upload = upload_raw(settings, now, start_step)
         held = [segment.segment for segment in report.audit.held]
         step = start_step("build and test")
         report.build = build(settings, held, only_audited=True, progress=step)
-        publish_build(settings, now)
+        start_step("publish")
+        report.publication = publish_build(settings, now)
     if not has_docs(settings):
         start_step("documentation")
         try:
@@ -117,6 +120,7 @@ def train(
     held = [segment.segment for segment in list_held(settings)]
     step = start_step("build and train")
     build(settings, held, only_audited=True, train=True, progress=step)
+    start_step("publish")
     publish_build(settings, now)
     return [one for one in _decisions(settings) if one not in before]
 

@@ -76,11 +76,12 @@ def status(settings: Settings) -> Status:
         earlier_generations=tuple(name for name in names if present and name < present),
         withdrawn_generations=tuple(name for name in names if present and name > present),
         running=current_holder(settings),
-        size_bytes=_sizes(settings),
+        size_bytes=sizes(settings),
     )
 
 
-def _sizes(settings: Settings) -> dict[str, int]:
+def sizes(settings: Settings) -> dict[str, int]:
+    """Add up the bytes of each part of the home folder."""
     parts = {
         **({} if settings.landing_bucket else {"landing": settings.landing_folder}),
         "raw": settings.raw_folder,

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from warehouse_homes import PROGRAM, run_larder, settings_of
 
 from larder.cli import DONE, FAILED, WRONG_USE, larder
+from larder.metrics.textfile import read_samples
 from larder.settings import PROJECT_ROOT, Settings
 
 ITEM = {
@@ -173,6 +175,35 @@ def test_own_files_become_facts(own_home: Path) -> None:
         "csv",
     )
     assert answer.output.splitlines()[1] == "140.000,84.000"
+
+
+def test_the_metrics_of_a_run_agree_with_what_it_did(own_home: Path) -> None:
+    found = read_samples(own_home / "metrics" / "larder.prom")
+    assert found["larder_load_records"]["fridge", "stock_events"] == 14 * 7 + 1
+    assert found["larder_rejected_records_total"]["fridge", "stock_events"] == 1
+    assert found["larder_loaded_files_total"]["catalog", "items"] == 1
+    assert sum(found["larder_landing_waiting_files"].values()) == 0
+    assert found["larder_published_rows"][("fct_stock_days",)] == 14
+    generation = (own_home / "larder.duckdb").readlink().parent.name
+    assert set(found["larder_published_generation_info"]) == {(generation,)}
+    newest = datetime(2026, 2, 14, 14, tzinfo=UTC).timestamp()
+    assert found["larder_published_newest_event_timestamp_seconds"][("fridge",)] == newest
+    last = found["larder_run_last_timestamp_seconds"][("run",)]
+    assert found["larder_run_last_success_timestamp_seconds"][("run",)] == last
+    assert found["larder_published_timestamp_seconds"][()] <= last
+    steps = found["larder_run_step_duration_seconds"]
+    assert {step for _, step in steps} == {
+        "load",
+        "audit",
+        "compaction",
+        "build_and_test",
+        "publish",
+    }
+    total = found["larder_run_duration_seconds"][("run",)]
+    assert sum(steps.values()) == pytest.approx(total)
+    nodes = found["larder_build_nodes"]
+    assert nodes["test", "passed"] > 100
+    assert sum(count for (_, status), count in nodes.items() if status == "failed") == 0
 
 
 def test_a_second_run_says_what_it_skipped(own_home: Path) -> None:

@@ -10,6 +10,7 @@ from conftest import Account
 from dbt_client import WITHOUT_TESTS, Dbt
 from warehouse_homes import run_larder, settings_of
 
+from larder.metrics.textfile import read_samples
 from larder.serving.compare import compare
 from larder.serving.publish import publish
 from larder.warehouse import open_published
@@ -55,6 +56,12 @@ def test_both_engines_publish_the_same(new_account: Account, dbt: Dbt, tmp_path:
             **new_account.variables,
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
+        metrics = read_samples(there / "metrics" / "larder.prom")
+        assert metrics["larder_runs_total"]["run", "succeeded"] == 1 + is_later
+        assert metrics["larder_published_rows"][("fct_stock_days",)] > 0
+        newest = metrics["larder_published_newest_event_timestamp_seconds"]
+        assert {source for (source,) in newest} == {"fridge", "orders"}
+        assert "metrics" not in ran.stderr
         compared = compare(both)
         assert not compared.differences, "\n".join(map(str, compared.differences))
         assert compared.rows > 50_000

@@ -1,0 +1,13 @@
+"""What Prometheus is told of the runs, in a file for node_exporter's textfile collector.
+
+Instants are exported instead of ages: a file that nobody writes any more would show an age that
+stands still, while `time() - larder_…_timestamp_seconds` goes on growing.
+"""
+
+from __future__ import annotations
+
+from larder.metrics.catalogue import METRICS
+from larder.metrics.recording import record
+from larder.metrics.textfile import metrics_file
+
+__all__ = ["METRICS", "metrics_file", "record"]
