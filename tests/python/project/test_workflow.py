@@ -14,7 +14,7 @@ from larder.settings import PROJECT_ROOT, Settings
 FILE = PROJECT_ROOT / ".github" / "workflows" / "ci.yml"
 Job = dict[str, Any]
 # What a `run` may begin with, besides make, larder and dbt.
-SHELL = ("echo", "install", "printf", "rm")
+SHELL = ("echo", "install", "printf", "rm", "sudo")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_tests_need_no_credential(jobs: dict[str, Job]) -> None:
     assert "secrets." not in str(jobs["test"])
     assert "vars." not in str(jobs["test"])
     assert not {"if", "environment", "needs"} & jobs["test"].keys()
-    assert commands(jobs["test"]) == ["make test"]
+    assert commands(jobs["test"])[-1] == "make test"
     (cache,) = [step for step in jobs["test"]["steps"] if "actions/cache@" in step.get("uses", "")]
     assert "hashFiles('requirements.lock')" in cache["with"]["key"]
 
