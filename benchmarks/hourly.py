@@ -56,11 +56,11 @@ def _prepare(folder: Path, days: int, locations: int) -> tuple[Settings, Path]:
     """Build all but the last day, and return its file."""
     options = SampleOptions(days=days + 1, locations=locations)
     settings = make_home(folder / f"days-{days}", options)
-    late = _set_last_day_aside(settings)
+    late = set_last_day_aside(settings)
     loaded = load(settings, now)
     print(f"{days} days: {loaded.entities[ENTITY].records:,} events", flush=True)
     # other feeds know of the last day already; the clock must not, for the new day is to end one
-    build(settings.model_copy(update={"as_of": _start_of_last_day(late)}))
+    build(settings.model_copy(update={"as_of": start_of_last_day(late)}))
     return settings, late
 
 
@@ -87,12 +87,12 @@ def _cost_of_a_day(settings: Settings, late: Path, label: str) -> float:
     return load_seconds + sum(models.values())
 
 
-def _start_of_last_day(late: Path) -> datetime:
+def start_of_last_day(late: Path) -> datetime:
     """Return an hour of the night before the last day, in the time zones of the sample network."""
     return datetime.fromisoformat(late.name[:10]).replace(hour=6, tzinfo=UTC)
 
 
-def _set_last_day_aside(settings: Settings) -> Path:
+def set_last_day_aside(settings: Settings) -> Path:
     """Move the file of the last day out of the landing zone and return it."""
     last = max((settings.landing_folder / ENTITY).iterdir(), key=lambda file: file.name)
     aside = settings.home / "late" / last.name
