@@ -96,6 +96,14 @@ def _recorded(
     return record(settings, command, report, _now, warn)
 
 
+def _require_account(settings: Settings) -> None:
+    """Refuse before anything is done what would need an account in the end."""
+    if settings.target == "prod":
+        from larder.snowflake import require_settings
+
+        require_settings(settings)
+
+
 def _require_duckdb(settings: Settings, command: str) -> None:
     if settings.target == "prod":
         raise SettingsError(
@@ -161,6 +169,7 @@ def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int
     from larder.pipeline import RunReport, upload_raw
     from loaders.load import load
 
+    _require_account(settings)
     if is_following and is_singer:
         raise UsageError("--follow and --singer are two commands; run them side by side.")
     if is_singer:
@@ -216,6 +225,7 @@ def run(settings: Settings) -> int:
     from larder.pipeline import run as run_pipeline
     from larder.summary import print_summary, summarise
 
+    _require_account(settings)
     report = RunReport()
     try:
         with (
@@ -264,6 +274,7 @@ def build_command(settings: Settings, full_refresh: bool) -> int:
     from larder.pipeline import RunReport, upload_raw
     from loaders.audit import list_held
 
+    _require_account(settings)
     with (
         _recorded(settings, "build", RunReport()) as timed,
         _locked(settings, "larder build"),
@@ -289,6 +300,7 @@ def train_command(settings: Settings) -> int:
     """Train the models now, test them, and let the new ones serve if they are better; publish."""
     from larder.pipeline import RunReport, train
 
+    _require_account(settings)
     with (
         _recorded(settings, "train", RunReport()) as timed,
         _locked(settings, "larder train"),
@@ -339,6 +351,7 @@ def publish_command(settings: Settings) -> int:
     """Copy the marts of the last build into a new generation and point readers to it."""
     from larder.pipeline import RunReport, publish_build
 
+    _require_account(settings)
     report = RunReport()
     with (
         _recorded(settings, "publish", report) as timed,
@@ -411,6 +424,7 @@ def docs_command(settings: Settings) -> int:
     """Write the documentation of every table, with lineage, as one static page."""
     from larder.build import write_docs
 
+    _require_account(settings)
     with _locked(settings, "larder docs"):
         page = write_docs(settings)
     output.print(f"The documentation is in {page}", highlight=False, soft_wrap=True)

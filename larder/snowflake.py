@@ -194,7 +194,12 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _credentials(settings: Settings) -> dict[str, Any]:
+def require_settings(settings: Settings) -> None:
+    """Check that it is set whom to log in as, and where.
+
+    Raises:
+        SettingsError: a setting is missing; names it.
+    """
     missing = [
         f"LARDER_SNOWFLAKE_{name.upper()}"
         for name in ("account", "user", "private_key_path")
@@ -205,6 +210,10 @@ def _credentials(settings: Settings) -> dict[str, Any]:
             f"LARDER_TARGET is prod, but {', '.join(missing)} is not set. Set it, or unset "
             "LARDER_TARGET to work on DuckDB."
         )
+
+
+def _credentials(settings: Settings) -> dict[str, Any]:
+    require_settings(settings)
     credentials: dict[str, Any] = {
         "account": settings.snowflake_account,
         "user": settings.snowflake_user,

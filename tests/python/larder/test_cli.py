@@ -338,8 +338,8 @@ def test_what_has_not_passed_its_tests_is_not_published(own_home: Path, tmp_path
     assert "Traceback" not in refused.stderr
 
 
-def test_snowflake_is_refused_where_it_is_not_built_yet(tmp_path: Path) -> None:
-    for command in ("load", "build", "run", "publish", "docs"):
+def test_snowflake_is_refused_without_an_account(tmp_path: Path) -> None:
+    for command in ("load", "build", "run", "publish", "docs", "backtest", "report"):
         refused = run_larder(tmp_path / "warehouse", command, LARDER_TARGET="prod")
         assert refused.returncode == WRONG_USE
         assert "LARDER_TARGET is prod" in refused.stderr
