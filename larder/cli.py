@@ -559,7 +559,7 @@ def redrive_command(settings: Settings, file: Path) -> int:
 @click.pass_obj
 def erase_command(settings: Settings, customer_id: str) -> int:
     """Remove a person from everything there is, and search it all to prove that."""
-    from larder.backup_report import print_backup
+    from larder.backup.reporting import print_backup
     from larder.erasure import erase_everywhere, withdraw_from_backup
 
     _require_duckdb(settings, "erase")
@@ -600,8 +600,8 @@ def deploy_command(settings: Settings, dry_run: bool, second_region: bool) -> in
 @click.pass_obj
 def backup_command(settings: Settings, verify: bool, is_list: bool) -> int:
     """Keep landing, raw, vault and generations in a second place, encrypted and checked."""
-    from larder.backup import back_up, list_snapshots
-    from larder.backup_report import print_backup, print_snapshots
+    from larder.backup.reporting import print_backup, print_snapshots
+    from larder.backup.taking import back_up, list_snapshots
 
     _require_own_backup(settings)
     if is_list:
@@ -619,8 +619,8 @@ def backup_command(settings: Settings, verify: bool, is_list: bool) -> int:
 @click.pass_obj
 def restore_command(settings: Settings, snapshot: str | None) -> int:
     """Bring an empty LARDER_HOME back from the backup; who was erased stays erased."""
-    from larder.backup_report import print_restored
-    from larder.restoring import restore
+    from larder.backup.reporting import print_restored
+    from larder.backup.restoring import restore
 
     _require_own_backup(settings)
     with Reporter(messages) as reporter:

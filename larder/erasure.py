@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
-from larder.backup import Backup, back_up, backup_lock, has_backup
+from larder.backup.frozen import frozen_folder
+from larder.backup.taking import Backup, back_up, backup_lock, has_backup
 from larder.errors import BackupError
-from larder.frozen import frozen_folder
 from larder.serving.lake import fetched_files, rewrite_without
 from larder.settings import Settings
 from loaders.erasing import Erasure, erase

@@ -31,7 +31,10 @@ from erased_people import (
 from landing_zone import NOW, Home, event, line, make_home, now
 from warehouse_homes import run_larder
 
-from larder.backup import HOME, REGISTER, _write_register, back_up, list_snapshots
+from larder.backup.frozen import frozen, frozen_folder
+from larder.backup.restic import Restic
+from larder.backup.restoring import restore
+from larder.backup.taking import HOME, REGISTER, _write_register, back_up, list_snapshots
 from larder.build_state import fingerprint, published_from, say_published
 from larder.cli import larder
 from larder.erasure import erase_everywhere, withdraw_from_backup
@@ -43,10 +46,7 @@ from larder.errors import (
     KeyMismatchError,
     SettingsError,
 )
-from larder.frozen import frozen, frozen_folder
 from larder.keys import make_key
-from larder.restic import Restic
-from larder.restoring import restore
 from larder.serving.publish import describe_generation, publish, published_generation
 from larder.settings import Settings
 from loaders.erasing import erase, erase_buried
@@ -477,7 +477,7 @@ def test_a_restore_that_is_killed_leaves_nothing(
 ) -> None:
     restored = backed.elsewhere(home=tmp_path / "empty")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        die_at(patch, (f"larder.restoring.{place}",), 1)
+        die_at(patch, (f"larder.backup.restoring.{place}",), 1)
         restore(restored, now)
     assert not restored.home.exists()
 

@@ -18,10 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from larder.backup.frozen import ROOT, Frozen, frozen
+from larder.backup.restic import HOST, Restic, Snapshot
 from larder.errors import BackupError
-from larder.frozen import ROOT, Frozen, frozen
 from larder.lock import OnWait, hold, run_lock
-from larder.restic import HOST, Restic, Snapshot
 from larder.settings import Settings
 from loaders.vault import Tombstone
 

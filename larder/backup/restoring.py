@@ -16,12 +16,12 @@ from pathlib import Path
 
 import duckdb
 
-from larder.backup import HOME, Register, read_register, require_backup
+from larder.backup.frozen import INSIDE, MANIFEST, MEMORY, ROOT, VERSION, Manifest
+from larder.backup.restic import Snapshot
+from larder.backup.taking import HOME, Register, read_register, require_backup
 from larder.errors import BackupError, BackupIncompleteError, KeyMismatchError, LandingError
-from larder.frozen import INSIDE, MANIFEST, MEMORY, ROOT, VERSION, Manifest
 from larder.keys import fingerprint, read_key
 from larder.lock import hold
-from larder.restic import Snapshot
 from larder.serving.publish import FILE_NAME, generation_file, list_generations
 from larder.settings import Settings
 from larder.warehouse import attach, literal, open_memory, quoted

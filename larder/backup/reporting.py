@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from larder.backup import Backup
-from larder.restic import Snapshot
-from larder.restoring import Restored
+from larder.backup.restic import Snapshot
+from larder.backup.restoring import Restored
+from larder.backup.taking import Backup
 from larder.settings import Settings
 
 

@@ -1,0 +1,1 @@
+"""The second place: what a backup takes, how restic keeps it, and how a home comes back."""
