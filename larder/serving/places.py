@@ -19,6 +19,7 @@ from typing import Any
 from pyarrow import fs
 
 from larder.errors import WarehouseError
+from larder.serving.publish import sync
 
 SCHEME = "s3://"
 
@@ -85,11 +86,11 @@ class Folder(Place):
         beside = final.with_name(f".{final.name}.{uuid.uuid4().hex}.tmp")
         try:
             shutil.copyfile(file, beside)
-            _sync(beside)
+            sync(beside)
             beside.replace(final)
         finally:
             beside.unlink(missing_ok=True)
-        _sync(final.parent)
+        sync(final.parent)
 
     def fetch(self, name: str, target: Path) -> None:
         shutil.copyfile(self._path / name, target)
@@ -212,11 +213,3 @@ def _sdk_errors() -> tuple[type[Exception], ...]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     return Boto3Error, BotoCoreError, ClientError
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -106,8 +106,8 @@ def publish(settings: Settings, now: datetime, *, as_of_at: datetime | None = No
         partial.mkdir()
         try:
             _write(settings, partial / FILE_NAME, name, now, as_of_at or settings.as_of)
-            _sync(partial / FILE_NAME)
-            _sync(partial)
+            sync(partial / FILE_NAME)
+            sync(partial)
             partial.rename(settings.generations_folder / name)
         except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
             raise WarehouseError(
@@ -116,7 +116,7 @@ def publish(settings: Settings, now: datetime, *, as_of_at: datetime | None = No
             ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        _sync(settings.generations_folder)
+        sync(settings.generations_folder)
         _point_to(settings, name)
         _sweep_generations(settings, existing, name, replaced)
         return describe_generation(settings, name, replaced=replaced)
@@ -361,7 +361,7 @@ def _point_to(settings: Settings, name: str) -> None:
     aside.unlink(missing_ok=True)
     aside.symlink_to(generation_file(settings, name).relative_to(link.parent))
     aside.replace(link)
-    _sync(link.parent)
+    sync(link.parent)
 
 
 def _refuse_a_foreign_file(link: Path) -> None:
@@ -392,7 +392,8 @@ def _sweep_generations(
         shutil.rmtree(removed, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file, or what a folder lists, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
