@@ -124,32 +124,33 @@ def test_a_clock_that_goes_back_does_not_matter(settings: Settings) -> None:
 def test_whatever_is_refused_readers_have_a_whole_generation(
     settings: Settings, account: Account, match: str, is_switched: bool
 ) -> None:
-    names = []
-    for hour in range(KEPT_GENERATIONS):
+    # one too many to keep is only there after several
+    before = KEPT_GENERATIONS if "drop" in match else 1
+    for hour in range(before):
         build(settings, hour)
-        names.append(publish(settings, hour))
+        publish(settings, hour)
     build(settings, 70)
     with (
         account.fault(match, code=3001, message="Insufficient privileges"),
         pytest.raises(WarehouseError, match="larder deploy"),
     ):
         publish(settings, 7)
-    assert read(settings) == ([70] if is_switched else [KEPT_GENERATIONS - 1])
+    assert read(settings) == ([70] if is_switched else [before - 1])
     build(settings, 80)
     newest = publish(settings, 8)
     assert read(settings) == [80]
     listed = generations(settings).list_generations(settings)
-    assert len(listed) == KEPT_GENERATIONS
+    assert len(listed) == min(KEPT_GENERATIONS, before + 1 + is_switched)
     assert listed[0] == newest
     generations(settings).rollback(settings)
-    assert read(settings) == ([70] if is_switched else [KEPT_GENERATIONS - 1])
+    assert read(settings) == ([70] if is_switched else [before - 1])
 
 
 def test_a_rollback_that_is_refused_midway_is_finished_by_the_next_step(
     settings: Settings, account: Account
 ) -> None:
     names = []
-    for hour in range(3):
+    for hour in range(KEPT_GENERATIONS):
         build(settings, hour)
         names.append(publish(settings, hour))
     with (
