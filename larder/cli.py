@@ -486,6 +486,8 @@ def export(
     """Write a published table to a file."""
     from larder.serving.reading import export_table
 
+    _require_duckdb(settings, "export")
+
     def day(moment: datetime | None) -> date | None:
         return moment.date() if moment else None
 

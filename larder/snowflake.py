@@ -34,7 +34,6 @@ NOT_THERE = (2003, 2043)
 REMEDIES: dict[int, str] = {
     250001: "LARDER_SNOWFLAKE_ACCOUNT (or _HOST) names no account that answers: correct it, or "
     "look at the network",
-    251001: "LARDER_SNOWFLAKE_ACCOUNT is missing",
     390100: "LARDER_SNOWFLAKE_USER is unknown to the account, or has another key",
     390144: "LARDER_SNOWFLAKE_PRIVATE_KEY_PATH is not the key of the user (it may have been "
     "rotated): set its public half with `alter user … set rsa_public_key`",
@@ -147,11 +146,6 @@ class TranslatedConnection:
     def __init__(self, connection: SnowflakeConnection) -> None:
         self._cursor = connection.cursor()
 
-    @property
-    def description(self) -> list[tuple[str, ...]]:
-        """The columns of the last result: name first, in lower case."""
-        return [(column.name.lower(),) for column in self._cursor.description or []]
-
     def execute(self, sql: str, values: Mapping[str, object] | None = None) -> TranslatedConnection:
         """Run one statement; `values` are plain ones of its `$name`."""
         import sqlglot
@@ -164,10 +158,6 @@ class TranslatedConnection:
     def fetchall(self) -> list[Any]:
         """Return all rows of the last result."""
         return [tuple(row) for row in self._cursor.fetchall()]
-
-    def fetchmany(self, size: int) -> list[Any]:
-        """Return the next rows of the last result."""
-        return [tuple(row) for row in self._cursor.fetchmany(size)]
 
 
 def explain(error: Exception) -> str:

@@ -343,3 +343,10 @@ def test_snowflake_is_refused_without_an_account(tmp_path: Path) -> None:
         refused = run_larder(tmp_path / "warehouse", command, LARDER_TARGET="prod")
         assert refused.returncode == WRONG_USE
         assert "LARDER_TARGET is prod" in refused.stderr
+
+
+def test_what_only_duckdb_can_is_refused_on_snowflake(tmp_path: Path) -> None:
+    for command in (("export", "dim_items"), ("erase", "someone"), ("backtest",), ("report",)):
+        refused = run_larder(tmp_path / "warehouse", *command, LARDER_TARGET="prod")
+        assert refused.returncode == WRONG_USE
+        assert "only works on DuckDB yet" in refused.stderr
