@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,12 +119,9 @@ def deploy(
     plan: Plan,
     connection: Connection,
     *,
-    archives_in_use: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Deployment:
     """Apply a plan: set up, tag, check that all personal data is masked, let people in, stage.
-
-    `archives_in_use` are zips that kept builds still import; they are not removed.
 
     Raises:
         DeployError: Snowflake refused a statement, which is named with its place; or a column that
@@ -153,7 +150,7 @@ def deploy(
         plan.archive_file.write_bytes(plan.archive.content)
         apply([AS_OWNER, put_statement(plan.archive_file)])
         listed = guarded.run(list_statement())
-        outdated = remove_statements(listed, plan.archive.name, archives_in_use)
+        outdated = remove_statements(listed, plan.archive.name)
         apply(outdated)
         done.archive = plan.archive.name
         done.removed = [statement.sql.rpartition("/")[2] for statement in outdated]

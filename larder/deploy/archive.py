@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -88,24 +88,21 @@ def list_statement() -> Statement:
     return Statement(f"list {STAGE}", PLACE, 0)
 
 
-def remove_statements(
-    listed: Sequence[tuple[Any, ...]], current: str, in_use: Collection[str] = ()
-) -> list[Statement]:
+def remove_statements(listed: Sequence[tuple[Any, ...]], current: str) -> list[Statement]:
     """Return the statements that remove old zips.
 
-    The current one stays, those that kept builds use, and the newest of the others up to
-    `KEPT_ARCHIVES` in all: a build that goes on now may still import one.
+    The current one stays, and the newest of the others up to `KEPT_ARCHIVES` in all: a build that
+    goes on now may still import one, and each build stages its own.
     """
     staged = {
         found[0]: _moment(str(row[3]))
         for row in listed
         if (found := NAME.search(str(row[0]))) is not None
     }
-    kept = {current, *in_use}
-    newest = sorted(staged.keys() - kept, key=lambda name: (staged[name], name), reverse=True)
+    newest = sorted(staged.keys() - {current}, key=lambda name: (staged[name], name), reverse=True)
     return [
         Statement(f"remove {STAGE}/{name}", PLACE, 0)
-        for name in sorted(newest[max(KEPT_ARCHIVES - 1, 0) :])
+        for name in sorted(newest[KEPT_ARCHIVES - 1 :])
     ]
 
 

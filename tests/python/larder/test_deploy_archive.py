@@ -72,14 +72,13 @@ def test_it_is_staged_under_the_name_that_dbt_is_given(deployable: Settings) -> 
     assert learning_import(deployable) == ""
 
 
-def test_old_zips_go_except_the_newest_and_those_in_use(deployable: Settings) -> None:
+def test_old_zips_go_except_the_newest(deployable: Settings) -> None:
     old = {
         f"learning-{day:012x}.zip": f"Mon, {day} Jun 2026 00:00:00 GMT" for day in (1, 8, 15, 22)
     }
     account = Account(staged=dict(old))
-    in_use = f"learning-{1:012x}.zip"
-    deployment = deploy(make_plan(deployable), account, archives_in_use=[in_use])
-    assert deployment.removed == [f"learning-{8:012x}.zip"]
+    deployment = deploy(make_plan(deployable), account)
+    assert deployment.removed == [f"learning-{1:012x}.zip", f"learning-{8:012x}.zip"]
     assert account.staged.keys() == {*old, deployment.archive} - set(deployment.removed)
     assert not remove_statements([("code/somebody's.txt", 1, "x", "")], deployment.archive)
 
