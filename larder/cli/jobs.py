@@ -1,0 +1,245 @@
+"""The commands that bring data in, build it and publish it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from larder.cli.group import (
+    DONE,
+    FAILED,
+    larder,
+    locked,
+    messages,
+    now,
+    output,
+    recorded,
+    require_account,
+    say_to,
+)
+from larder.errors import LarderError, UsageError
+from larder.reporting import (
+    Reporter,
+    print_arrivals,
+    print_audit,
+    print_build,
+    print_held,
+    print_load,
+    print_run,
+    print_training,
+    print_upload,
+)
+from larder.settings import Settings
+
+
+@larder.command()
+@click.option("--days", default=200, show_default=True, help="Days of history.")
+@click.option("--locations", default=35, show_default=True, help="Places that sell.")
+@click.option("--items-per-product", default=8, show_default=True, help="Meals per bakery product.")
+@click.option("--seed", default=7, show_default=True, help="Same seed, same bytes.")
+@click.option("--scale", default=1.0, show_default=True, help="Demand, as a multiple.")
+@click.pass_obj
+def sample(
+    settings: Settings, days: int, locations: int, items_per_product: int, seed: int, scale: float
+) -> int:
+    """Write the sample network into the landing zone."""
+    from loaders.sample.network import SampleOptions, write_sample_network
+
+    options = SampleOptions(days, locations, items_per_product, seed, scale)
+    with Reporter(messages) as reporter:
+        made = write_sample_network(
+            settings.landing_folder, settings.truth_folder, options, reporter.start("sample")
+        )
+    if made.was_there:
+        output.print(f"The sample network is already in {settings.landing_folder}.")
+    else:
+        output.print(
+            f"{made.stock_events:,} stock events from {made.first_date} to {made.last_date} in "
+            f"{made.files} files below {settings.landing_folder}; the planted truth is in "
+            f"{settings.truth_folder}.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return DONE
+
+
+@larder.command("load")
+@click.option("--follow", "is_following", is_flag=True, help="Then load what arrives, until told.")
+@click.option("--singer", "is_singer", is_flag=True, help="Load the stream on standard input.")
+@click.pass_obj
+def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int:
+    """Turn every new file of the landing zone into a raw segment.
+
+    With --singer only what a Singer tap writes to standard input; its states go to standard output
+    when all before them is safe.
+    """
+    from larder.pipeline import RunReport, upload_raw
+    from loaders.load import load
+
+    require_account(settings)
+    if is_following and is_singer:
+        raise UsageError("--follow and --singer are two commands; run them side by side.")
+    if is_singer:
+        from loaders.singer import load_singer
+
+        load_singer(settings, now, sys.stdin.fileno(), click.echo, say_to(messages))
+        with Reporter(messages) as reporter:
+            upload_raw(settings, now, reporter.start)
+        return DONE
+    if is_following:
+        return _follow(settings)
+    report = RunReport()
+    with recorded(settings, "load", report) as timed, Reporter(messages) as reporter:
+        start = timed(reporter.start)
+        report.load = load(settings, now, start("load"))
+        report.upload = upload_raw(settings, now, start)
+    print_load(output, report.load)
+    print_upload(output, report.upload)
+    return FAILED if report.load.failures else DONE
+
+
+def _follow(settings: Settings) -> int:
+    from larder.pipeline import upload_raw
+    from larder.stopping import stopping_on_signals
+    from loaders.follow import follow
+
+    say = say_to(output)
+
+    def send() -> None:
+        with Reporter(messages) as reporter:
+            upload_raw(settings, now, reporter.start)
+
+    with stopping_on_signals() as stopping:
+        say("following the landing zone")
+        follow(settings, now, say, stopping, send)
+    say("ended")
+    return DONE
+
+
+@larder.command()
+@click.pass_obj
+def run(settings: Settings) -> int:
+    """Load, audit, build, test and publish; then say what a manager wants to know."""
+    from larder.pipeline import RunReport
+    from larder.pipeline import run as run_pipeline
+    from larder.summary import print_summary, summarise
+
+    require_account(settings)
+    report = RunReport()
+    try:
+        with (
+            recorded(settings, "run", report) as timed,
+            locked(settings, "larder run"),
+            Reporter(messages) as reporter,
+        ):
+            run_pipeline(settings, now, timed(reporter.start), report)
+    except LarderError:
+        print_arrivals(output, report)
+        raise
+    print_summary(output, summarise(settings))
+    print_run(output, settings, report)
+    is_whole = not (report.load and report.load.failures)
+    return FAILED if not is_whole or (report.audit and report.audit.is_held) else DONE
+
+
+@larder.command("audit")
+@click.option("--held", "show_held", is_flag=True, help="Only list what is kept out of the build.")
+@click.option("--release", "pattern", help="Accept a held batch, entity or segment (* for any).")
+@click.option("--reason", default="", help="Why it may be released; kept with the verdict.")
+@click.pass_obj
+def audit_command(settings: Settings, show_held: bool, pattern: str | None, reason: str) -> int:
+    """Judge what was loaded since the last audit; keep out of the build what fails."""
+    from loaders.audit import audit, list_held, release
+
+    if pattern is not None:
+        released = release(settings, pattern, reason, now)
+        output.print(f"{len(released)} segments released; the next build takes them.")
+        return DONE
+    if not show_held:
+        with Reporter(messages) as reporter:
+            summary = audit(settings, now, reporter.start("audit"))
+        print_audit(output, summary)
+    held = list_held(settings)
+    print_held(output, held)
+    return FAILED if held else DONE
+
+
+@larder.command("build")
+@click.option("--full-refresh", is_flag=True, help="Compute every table anew.")
+@click.pass_obj
+def build_command(settings: Settings, full_refresh: bool) -> int:
+    """Build and test every model over what the audits accepted."""
+    from larder.build import build
+    from larder.pipeline import RunReport, upload_raw
+    from loaders.audit import list_held
+
+    require_account(settings)
+    with (
+        recorded(settings, "build", RunReport()) as timed,
+        locked(settings, "larder build"),
+        Reporter(messages) as reporter,
+    ):
+        start = timed(reporter.start)
+        upload_raw(settings, now, start)
+        held = [segment.segment for segment in list_held(settings)]
+        result = build(
+            settings,
+            held,
+            only_audited=True,
+            full_refresh=full_refresh,
+            progress=start("build and test"),
+        )
+    print_build(output, result)
+    return DONE
+
+
+@larder.command("train")
+@click.pass_obj
+def train_command(settings: Settings) -> int:
+    """Train the models now, test them, and let the new ones serve if they are better; publish."""
+    from larder.pipeline import RunReport, train
+
+    require_account(settings)
+    with (
+        recorded(settings, "train", RunReport()) as timed,
+        locked(settings, "larder train"),
+        Reporter(messages) as reporter,
+    ):
+        trained = train(settings, now, timed(reporter.start))
+    print_training(output, trained)
+    return DONE
+
+
+@larder.command("publish")
+@click.pass_obj
+def publish_command(settings: Settings) -> int:
+    """Copy the marts of the last build into a new generation and point readers to it."""
+    from larder.pipeline import RunReport, publish_build
+
+    require_account(settings)
+    report = RunReport()
+    with (
+        recorded(settings, "publish", report) as timed,
+        locked(settings, "larder publish"),
+        Reporter(messages) as reporter,
+    ):
+        timed(reporter.start)("publish")
+        publication = report.publication = publish_build(settings, now)
+    output.print(f"Published generation {publication.generation}.", highlight=False)
+    return DONE
+
+
+@larder.command("rollback")
+@click.pass_obj
+def rollback_command(settings: Settings) -> int:
+    """Point readers back to the generation before."""
+    from larder.pipeline import roll_back
+
+    with locked(settings, "larder rollback"):
+        publication = roll_back(settings)
+    output.print(
+        f"Readers are back on generation {publication.generation}; it was {publication.replaced}.",
+        highlight=False,
+    )
+    return DONE
