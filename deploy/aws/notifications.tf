@@ -43,7 +43,7 @@ data "aws_iam_policy_document" "arrivals" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [aws_s3_bucket.landing.arn]
+      values   = [module.landing.arn]
     }
 
     condition {
@@ -60,7 +60,7 @@ resource "aws_sqs_queue_policy" "arrivals" {
 }
 
 resource "aws_s3_bucket_notification" "landing" {
-  bucket     = aws_s3_bucket.landing.id
+  bucket     = module.landing.id
   depends_on = [aws_sqs_queue_policy.arrivals]
 
   queue {

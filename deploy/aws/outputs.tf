@@ -1,11 +1,11 @@
 output "landing_url" {
   description = "LARDER_LANDING"
-  value       = "s3://${aws_s3_bucket.landing.id}/landing"
+  value       = "s3://${module.landing.id}/landing"
 }
 
 output "segments_url" {
   description = "LARDER_SNOWFLAKE_SEGMENTS_URL"
-  value       = "s3://${aws_s3_bucket.landing.id}/segments/"
+  value       = "s3://${module.landing.id}/segments/"
 }
 
 output "segments_role_arn" {

@@ -28,7 +28,7 @@ data "aws_iam_policy_document" "replication" {
   statement {
     effect    = "Allow"
     actions   = ["s3:GetReplicationConfiguration", "s3:ListBucket"]
-    resources = [aws_s3_bucket.landing.arn]
+    resources = [module.landing.arn]
   }
 
   statement {
@@ -38,13 +38,13 @@ data "aws_iam_policy_document" "replication" {
       "s3:GetObjectVersionAcl",
       "s3:GetObjectVersionTagging",
     ]
-    resources = ["${aws_s3_bucket.landing.arn}/*"]
+    resources = ["${module.landing.arn}/*"]
   }
 
   statement {
     effect    = "Allow"
     actions   = ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"]
-    resources = ["${aws_s3_bucket.copy.arn}/*"]
+    resources = ["${module.copy.arn}/*"]
   }
 }
 
@@ -55,9 +55,9 @@ resource "aws_iam_role_policy" "replication" {
 }
 
 resource "aws_s3_bucket_replication_configuration" "landing" {
-  bucket     = aws_s3_bucket.landing.id
+  bucket     = module.landing.id
   role       = aws_iam_role.replication.arn
-  depends_on = [aws_s3_bucket_versioning.landing, aws_s3_bucket_versioning.copy]
+  depends_on = [module.landing, module.copy]
 
   rule {
     id     = "second-region"
@@ -70,7 +70,7 @@ resource "aws_s3_bucket_replication_configuration" "landing" {
     }
 
     destination {
-      bucket        = aws_s3_bucket.copy.arn
+      bucket        = module.copy.arn
       storage_class = "STANDARD_IA"
     }
   }

@@ -23,7 +23,7 @@ data "aws_iam_policy_document" "loader" {
     sid       = "List"
     effect    = "Allow"
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.landing.arn]
+    resources = [module.landing.arn]
 
     condition {
       test     = "StringLike"
@@ -37,8 +37,8 @@ data "aws_iam_policy_document" "loader" {
     effect  = "Allow"
     actions = ["s3:GetObject"]
     resources = [
-      "${aws_s3_bucket.landing.arn}/landing/*",
-      "${aws_s3_bucket.landing.arn}/segments/*",
+      "${module.landing.arn}/landing/*",
+      "${module.landing.arn}/segments/*",
     ]
   }
 
@@ -46,7 +46,7 @@ data "aws_iam_policy_document" "loader" {
     sid       = "WriteSegments"
     effect    = "Allow"
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-    resources = ["${aws_s3_bucket.landing.arn}/segments/*"]
+    resources = ["${module.landing.arn}/segments/*"]
   }
 
   statement {
@@ -100,19 +100,19 @@ data "aws_iam_policy_document" "snowflake" {
   statement {
     effect    = "Allow"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
-    resources = ["${aws_s3_bucket.landing.arn}/segments/*"]
+    resources = ["${module.landing.arn}/segments/*"]
   }
 
   statement {
     effect    = "Allow"
     actions   = ["s3:GetBucketLocation"]
-    resources = [aws_s3_bucket.landing.arn]
+    resources = [module.landing.arn]
   }
 
   statement {
     effect    = "Allow"
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.landing.arn]
+    resources = [module.landing.arn]
 
     condition {
       test     = "StringLike"
@@ -133,7 +133,7 @@ data "aws_iam_policy_document" "erasure" {
   statement {
     effect    = "Allow"
     actions   = ["s3:ListBucket", "s3:ListBucketVersions"]
-    resources = [aws_s3_bucket.landing.arn, aws_s3_bucket.copy.arn]
+    resources = [module.landing.arn, module.copy.arn]
   }
 
   statement {
@@ -145,7 +145,7 @@ data "aws_iam_policy_document" "erasure" {
       "s3:DeleteObject",
       "s3:DeleteObjectVersion",
     ]
-    resources = ["${aws_s3_bucket.landing.arn}/*", "${aws_s3_bucket.copy.arn}/*"]
+    resources = ["${module.landing.arn}/*", "${module.copy.arn}/*"]
   }
 }
 

@@ -19,7 +19,9 @@ import pytest
 from larder.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "deploy" / "aws"
+GUARDED_BUCKET = FOLDER / "guarded_bucket"
 Block = dict[str, Any]
+LABELS = {"resource": 2, "data": 2, "variable": 1, "output": 1, "provider": 1, "module": 1}
 # a resource or a data source, as expressions name it
 REFERENCE = re.compile(r"\b(data\.)?(aws_\w+)\.(\w+)\b")
 
@@ -36,11 +38,14 @@ def plain(value: Any) -> Any:
     return value
 
 
-@pytest.fixture(scope="module")
-def blocks() -> dict[str, dict[tuple[str, ...], Block]]:
-    """Kind of block → its labels → its content, of all files."""
-    found: dict[str, dict[tuple[str, ...], Block]] = {}
-    files = sorted(FOLDER.glob("*.tf"))
+Blocks = dict[str, dict[tuple[str, ...], Block]]
+"""Kind of block → its labels → its content."""
+
+
+def blocks_of(folder: Path) -> Blocks:
+    """Return what all files of a folder declare."""
+    found: Blocks = {}
+    files = sorted(folder.glob("*.tf"))
     assert files
     for file in files:
         with file.open(encoding="utf-8") as handle:
@@ -51,8 +56,7 @@ def blocks() -> dict[str, dict[tuple[str, ...], Block]]:
             for entry in entries:
                 labels: list[str] = []
                 body = plain(entry)
-                depth = {"resource": 2, "data": 2, "variable": 1, "output": 1, "provider": 1}
-                for _ in range(depth.get(kind, 0)):
+                for _ in range(LABELS.get(kind, 0)):
                     ((label, body),) = body.items()
                     labels.append(label)
                 if kind == "provider":
@@ -64,16 +68,24 @@ def blocks() -> dict[str, dict[tuple[str, ...], Block]]:
 
 
 @pytest.fixture(scope="module")
-def resources(
-    blocks: dict[str, dict[tuple[str, ...], Block]],
-) -> dict[tuple[str, ...], Block]:
+def blocks() -> Blocks:
+    """What the whole declares."""
+    return blocks_of(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Blocks:
+    """What the module of one bucket declares."""
+    return blocks_of(GUARDED_BUCKET)
+
+
+@pytest.fixture(scope="module")
+def resources(blocks: Blocks) -> dict[tuple[str, ...], Block]:
     """The resources by type and name."""
     return blocks["resource"]
 
 
-def statements(
-    blocks: dict[str, dict[tuple[str, ...], Block]], effect: str, name: str = ""
-) -> Iterator[tuple[str, Block]]:
+def statements(blocks: Blocks, effect: str, name: str = "") -> Iterator[tuple[str, Block]]:
     """Yield the statements of policies with that effect, each with the name of its document."""
     for (kind, document), body in blocks["data"].items():
         if kind == "aws_iam_policy_document" and name in ("", document):
@@ -82,38 +94,49 @@ def statements(
                     yield document, statement
 
 
-def text_of(blocks: dict[str, dict[tuple[str, ...], Block]]) -> str:
-    """Return all files as one text, without comments."""
-    files = (file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.tf")))
-    assert blocks
-    return re.sub(r"(?m)^\s*#.*$", "", "\n".join(files))
-
-
-def test_everything_that_is_referred_to_is_declared(
-    blocks: dict[str, dict[tuple[str, ...], Block]],
-) -> None:
-    text = text_of(blocks)
+@pytest.mark.parametrize("folder", [FOLDER, GUARDED_BUCKET], ids=lambda folder: folder.name)
+def test_everything_that_is_referred_to_is_declared(folder: Path) -> None:
+    blocks = blocks_of(folder)
+    files = (file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.tf")))
+    text = re.sub(r"(?m)^\s*#.*$", "", "\n".join(files))
     for is_data, kind, name in REFERENCE.findall(text):
         assert (kind, name) in blocks["data" if is_data else "resource"], f"{kind}.{name}"
     used = set(re.findall(r"\bvar\.(\w+)", text))
     assert used == {name for (name,) in blocks["variable"]}
     for (name,), body in (blocks["variable"] | blocks["output"]).items():
         assert body["description"], name
-    assert {alias for _, alias in blocks["provider"]} == {"", "second"}
 
 
-@pytest.mark.parametrize("name", ["landing", "copy"])
-def test_a_bucket_is_encrypted_versioned_private_and_kept(
-    name: str, resources: dict[tuple[str, ...], Block]
+def test_both_buckets_are_guarded_alike_and_the_copy_is_in_the_second_region(
+    blocks: Blocks, guarded: Blocks
 ) -> None:
-    bucket = f"aws_s3_bucket.{name}.id"
-    assert resources["aws_s3_bucket", name]["lifecycle"][0]["prevent_destroy"] is True
-    encryption = resources["aws_s3_bucket_server_side_encryption_configuration", name]
+    assert {alias for _, alias in blocks["provider"]} == {"", "second"}
+    modules = blocks["module"]
+    assert set(modules) == {("landing",), ("copy",)}
+    for body in modules.values():
+        assert body["source"] == "./guarded_bucket"
+        assert {(name,) for name in body} - {("source",), ("providers",)} == set(
+            guarded["variable"]
+        )
+    assert "providers" not in modules["landing",]
+    assert modules["copy",]["providers"] == {"aws": "aws.second"}
+    # nothing is a bucket that the module does not guard
+    assert not [key for key in blocks["resource"] if key[0] == "aws_s3_bucket"]
+    used = set(re.findall(r"module\.\w+\.(\w+)", str(blocks)))
+    assert used == {name for (name,) in guarded["output"]}
+
+
+def test_a_bucket_is_encrypted_versioned_private_and_kept(guarded: Blocks) -> None:
+    of_kind = {kind: body for (kind, _), body in guarded["resource"].items()}
+    assert len(of_kind) == len(guarded["resource"]) == 7
+    assert of_kind.pop("aws_s3_bucket")["lifecycle"][0]["prevent_destroy"] is True
+    assert all(part["bucket"] == "aws_s3_bucket.this.id" for part in of_kind.values())
+    encryption = of_kind["aws_s3_bucket_server_side_encryption_configuration"]
     (by_default,) = encryption["rule"][0]["apply_server_side_encryption_by_default"]
     assert by_default["sse_algorithm"] in ("AES256", "aws:kms")
-    versioning = resources["aws_s3_bucket_versioning", name]
+    versioning = of_kind["aws_s3_bucket_versioning"]
     assert versioning["versioning_configuration"][0]["status"] == "Enabled"
-    access = resources["aws_s3_bucket_public_access_block", name]
+    access = of_kind["aws_s3_bucket_public_access_block"]
     for setting in (
         "block_public_acls",
         "block_public_policy",
@@ -121,38 +144,25 @@ def test_a_bucket_is_encrypted_versioned_private_and_kept(
         "restrict_public_buckets",
     ):
         assert access[setting] is True
-    ownership = resources["aws_s3_bucket_ownership_controls", name]
+    ownership = of_kind["aws_s3_bucket_ownership_controls"]
     assert ownership["rule"][0]["object_ownership"] == "BucketOwnerEnforced"
-    lifecycle = resources["aws_s3_bucket_lifecycle_configuration", name]["rule"][0]
+    lifecycle = of_kind["aws_s3_bucket_lifecycle_configuration"]["rule"][0]
     assert lifecycle["status"] == "Enabled"
     old = lifecycle["noncurrent_version_expiration"][0]
     assert old["noncurrent_days"] == "var.noncurrent_days"
-    parts = (encryption, versioning, access, ownership, resources["aws_s3_bucket_policy", name])
-    assert all(part["bucket"] == bucket for part in parts)
 
 
-def test_all_of_the_copy_and_nothing_else_is_in_the_second_region(
-    resources: dict[tuple[str, ...], Block],
-) -> None:
-    second = {key for key, body in resources.items() if body.get("provider") == "aws.second"}
-    assert second == {key for key in resources if key[1] == "copy"}
-    assert len(second) == 7
-
-
-@pytest.mark.parametrize("name", ["landing", "copy"])
-def test_nothing_is_read_or_written_without_tls(
-    name: str, blocks: dict[str, dict[tuple[str, ...], Block]]
-) -> None:
-    ((_, statement),) = statements(blocks, "Deny", f"{name}_tls_only")
+def test_nothing_is_read_or_written_without_tls(guarded: Blocks) -> None:
+    ((_, statement),) = statements(guarded, "Deny")
     assert statement["actions"] == ["s3:*"]
-    bucket = f"aws_s3_bucket.{name}.arn"
+    bucket = "aws_s3_bucket.this.arn"
     assert statement["resources"] == [bucket, f"${{{bucket}}}/*"]
     assert statement["principals"] == [{"type": "*", "identifiers": ["*"]}]
     assert statement["condition"] == [
         {"test": "Bool", "variable": "aws:SecureTransport", "values": ["false"]}
     ]
-    policy = blocks["resource"]["aws_s3_bucket_policy", name]["policy"]
-    assert policy == f"data.aws_iam_policy_document.{name}_tls_only.json"
+    policy = guarded["resource"]["aws_s3_bucket_policy", "this"]["policy"]
+    assert policy == "data.aws_iam_policy_document.tls_only.json"
 
 
 def test_what_lands_is_copied_to_the_second_region(
@@ -161,18 +171,15 @@ def test_what_lands_is_copied_to_the_second_region(
     replication = resources["aws_s3_bucket_replication_configuration", "landing"]
     assert replication["role"] == "aws_iam_role.replication.arn"
     # S3 refuses it before both are versioned
-    assert set(replication["depends_on"]) == {
-        "aws_s3_bucket_versioning.landing",
-        "aws_s3_bucket_versioning.copy",
-    }
+    assert set(replication["depends_on"]) == {"module.landing", "module.copy"}
     (rule,) = replication["rule"]
     assert rule["status"] == "Enabled"
-    assert rule["destination"][0]["bucket"] == "aws_s3_bucket.copy.arn"
+    assert rule["destination"][0]["bucket"] == "module.copy.arn"
     assert rule["delete_marker_replication"] == [{"status": "Enabled"}]
 
 
 def test_no_policy_allows_everything_to_anybody(
-    blocks: dict[str, dict[tuple[str, ...], Block]],
+    blocks: Blocks,
 ) -> None:
     allowed = list(statements(blocks, "Allow"))
     assert len(allowed) > 10
@@ -181,19 +188,19 @@ def test_no_policy_allows_everything_to_anybody(
         for action in statement["actions"]:
             assert re.fullmatch(r"(s3|sqs|sts):[A-Za-z]+", action), f"{name}: {action}"
         for resource in statement.get("resources", []):
-            assert re.match(r"(\$\{)?aws_(s3_bucket|sqs_queue)\.\w+\.arn", resource), name
+            assert re.match(r"(\$\{)?(module|aws_sqs_queue)\.\w+\.arn", resource), name
         for principal in statement.get("principals", []):
             assert "*" not in (principal["type"], *principal["identifiers"]), name
 
 
 def test_the_loader_reads_what_lands_and_writes_segments_only(
-    blocks: dict[str, dict[tuple[str, ...], Block]],
+    blocks: Blocks,
 ) -> None:
     rights = {
         statement["sid"]: (set(statement["actions"]), statement["resources"])
         for _, statement in statements(blocks, "Allow", "loader")
     }
-    bucket = "aws_s3_bucket.landing.arn"
+    bucket = "module.landing.arn"
     landing, segments = f"${{{bucket}}}/landing/*", f"${{{bucket}}}/segments/*"
     assert rights.pop("List") == ({"s3:ListBucket"}, [bucket])
     assert rights.pop("Read") == ({"s3:GetObject"}, [landing, segments])
@@ -206,7 +213,7 @@ def test_the_loader_reads_what_lands_and_writes_segments_only(
 
 
 def test_snowflake_reads_segments_only_and_only_with_its_external_id(
-    blocks: dict[str, dict[tuple[str, ...], Block]],
+    blocks: Blocks,
 ) -> None:
     actions = {
         action
@@ -225,20 +232,20 @@ def test_snowflake_reads_segments_only_and_only_with_its_external_id(
         for resource in statement["resources"]
         if resource.endswith("*")
     ]
-    assert objects == ["${aws_s3_bucket.landing.arn}/segments/*"]
+    assert objects == ["${module.landing.arn}/segments/*"]
     ((_, trust),) = statements(blocks, "Allow", "snowflake_trust")
     assert [condition["variable"] for condition in trust["condition"]] == ["sts:ExternalId"]
 
 
 def test_only_the_bucket_may_tell_the_queue_and_what_fails_is_kept(
-    blocks: dict[str, dict[tuple[str, ...], Block]], resources: dict[tuple[str, ...], Block]
+    blocks: Blocks, resources: dict[tuple[str, ...], Block]
 ) -> None:
     ((_, statement),) = statements(blocks, "Allow", "arrivals")
     assert statement["actions"] == ["sqs:SendMessage"]
     assert statement["principals"] == [{"type": "Service", "identifiers": ["s3.amazonaws.com"]}]
     conditions = {entry["variable"]: entry for entry in statement["condition"]}
     assert conditions["aws:SourceArn"]["test"] == "ArnEquals"
-    assert conditions["aws:SourceArn"]["values"] == ["aws_s3_bucket.landing.arn"]
+    assert conditions["aws:SourceArn"]["values"] == ["module.landing.arn"]
     assert conditions["aws:SourceAccount"]["test"] == "StringEquals"
     queue = resources["aws_sqs_queue", "arrivals"]
     assert "aws_sqs_queue.arrivals_dead.arn" in queue["redrive_policy"]
@@ -257,7 +264,7 @@ def test_only_the_bucket_may_tell_the_queue_and_what_fails_is_kept(
 
 
 def test_the_readme_names_every_variable_and_output(
-    blocks: dict[str, dict[tuple[str, ...], Block]],
+    blocks: Blocks,
 ) -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     for (name,) in [*blocks["variable"], *blocks["output"]]:

@@ -1,23 +1,23 @@
-# The landing bucket: files arrive below landing/, the loader's segments go below segments/.
+# A bucket that is encrypted, versioned, private, never removed, and reached by TLS only.
 
-resource "aws_s3_bucket" "landing" {
-  bucket = var.bucket
+resource "aws_s3_bucket" "this" {
+  bucket = var.name
 
   lifecycle {
     prevent_destroy = true
   }
 }
 
-resource "aws_s3_bucket_ownership_controls" "landing" {
-  bucket = aws_s3_bucket.landing.id
+resource "aws_s3_bucket_ownership_controls" "this" {
+  bucket = aws_s3_bucket.this.id
 
   rule {
     object_ownership = "BucketOwnerEnforced"
   }
 }
 
-resource "aws_s3_bucket_public_access_block" "landing" {
-  bucket = aws_s3_bucket.landing.id
+resource "aws_s3_bucket_public_access_block" "this" {
+  bucket = aws_s3_bucket.this.id
 
   block_public_acls       = true
   block_public_policy     = true
@@ -27,8 +27,8 @@ resource "aws_s3_bucket_public_access_block" "landing" {
 
 # S3's own keys: a key of ours would have to be replicated, granted and never lost, and guards
 # against nobody who may read the bucket.
-resource "aws_s3_bucket_server_side_encryption_configuration" "landing" {
-  bucket = aws_s3_bucket.landing.id
+resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
+  bucket = aws_s3_bucket.this.id
 
   rule {
     apply_server_side_encryption_by_default {
@@ -37,17 +37,17 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "landing" {
   }
 }
 
-resource "aws_s3_bucket_versioning" "landing" {
-  bucket = aws_s3_bucket.landing.id
+resource "aws_s3_bucket_versioning" "this" {
+  bucket = aws_s3_bucket.this.id
 
   versioning_configuration {
     status = "Enabled"
   }
 }
 
-resource "aws_s3_bucket_lifecycle_configuration" "landing" {
-  bucket     = aws_s3_bucket.landing.id
-  depends_on = [aws_s3_bucket_versioning.landing]
+resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  bucket     = aws_s3_bucket.this.id
+  depends_on = [aws_s3_bucket_versioning.this]
 
   rule {
     id     = "old-versions"
@@ -69,14 +69,14 @@ resource "aws_s3_bucket_lifecycle_configuration" "landing" {
   }
 }
 
-data "aws_iam_policy_document" "landing_tls_only" {
+data "aws_iam_policy_document" "tls_only" {
   statement {
     sid     = "NothingWithoutTls"
     effect  = "Deny"
     actions = ["s3:*"]
     resources = [
-      aws_s3_bucket.landing.arn,
-      "${aws_s3_bucket.landing.arn}/*",
+      aws_s3_bucket.this.arn,
+      "${aws_s3_bucket.this.arn}/*",
     ]
 
     principals {
@@ -92,8 +92,8 @@ data "aws_iam_policy_document" "landing_tls_only" {
   }
 }
 
-resource "aws_s3_bucket_policy" "landing" {
-  bucket     = aws_s3_bucket.landing.id
-  policy     = data.aws_iam_policy_document.landing_tls_only.json
-  depends_on = [aws_s3_bucket_public_access_block.landing]
+resource "aws_s3_bucket_policy" "this" {
+  bucket     = aws_s3_bucket.this.id
+  policy     = data.aws_iam_policy_document.tls_only.json
+  depends_on = [aws_s3_bucket_public_access_block.this]
 }
