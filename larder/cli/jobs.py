@@ -234,10 +234,17 @@ def publish_command(settings: Settings) -> int:
 @click.pass_obj
 def rollback_command(settings: Settings) -> int:
     """Point readers back to the generation before."""
-    from larder.pipeline import roll_back
+    from larder.pipeline import RunReport, roll_back
 
-    with locked(settings, "larder rollback"):
-        publication = roll_back(settings)
+    require_account(settings)
+    report = RunReport()
+    with (
+        recorded(settings, "rollback", report) as timed,
+        locked(settings, "larder rollback"),
+        Reporter(messages) as reporter,
+    ):
+        timed(reporter.start)("rollback")
+        publication = report.publication = roll_back(settings)
     output.print(
         f"Readers are back on generation {publication.generation}; it was {publication.replaced}.",
         highlight=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-COMMANDS = ("run", "load", "build", "train", "publish")
+COMMANDS = ("run", "load", "build", "train", "publish", "rollback")
 OUTCOMES = ("succeeded", "held", "failed", "busy")
 NODE_KINDS = ("model", "seed", "snapshot", "test", "unit_test", "other")
 NODE_STATUSES = ("passed", "warned", "failed", "skipped")

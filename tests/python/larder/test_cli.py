@@ -246,6 +246,9 @@ def test_readers_stay_where_a_rollback_took_them(own_home: Path) -> None:
     assert run_larder(own_home, "rollback").returncode == DONE
     earlier = (own_home / "larder.duckdb").readlink()
     assert earlier < newest
+    metrics = (own_home / "metrics" / "larder.prom").read_text(encoding="utf-8")
+    assert f'larder_published_generation_info{{generation="{earlier.parent.name}"}} 1.0' in metrics
+    assert 'larder_runs_total{command="rollback",outcome="succeeded"} 1.0' in metrics
 
     finished = run_larder(own_home, "run")
 
