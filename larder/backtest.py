@@ -29,8 +29,8 @@ from larder.learning.surroundings import Known, name_codes, read_surroundings
 from larder.learning.training import LEAST_DAYS, Learned, enough_history, learn
 from larder.learning.waste import horizon_count
 from larder.progress import Progress
+from larder.serving.built import open_built
 from larder.settings import Settings
-from larder.warehouse import open_finished_build
 
 DAYS: Final = 60
 
@@ -178,7 +178,7 @@ def prove(settings: Settings, days: int, progress: Progress) -> Proof:
         TooLittleHistoryError: there is less than that takes.
         WarehouseError: nothing is built yet, or not all of it.
     """
-    with open_finished_build(settings) as connection:
+    with open_built(settings, QUERIES.values()) as connection:
         frames = {name: to_pandas(connection.sql(sql)) for name, sql in QUERIES.items()}
     progress("the history is read", 1, 3)
     past = read_past(frames, days)

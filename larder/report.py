@@ -22,8 +22,8 @@ from larder.learning.backtest import SEED, backtest
 from larder.learning.challenge import RipeRisks, ripe_risks
 from larder.learning.waste import MODEL_NAME as SIMPLE_RISK
 from larder.progress import Progress
+from larder.serving.built import open_built
 from larder.settings import Settings
-from larder.warehouse import open_finished_build
 
 TEMPLATE: Final = Path(__file__).with_name("report.html.jinja")
 
@@ -151,10 +151,9 @@ def registered(settings: Settings) -> list[Section]:
     Raises:
         WarehouseError: nothing is built yet, or not all of it.
     """
-    with open_finished_build(settings) as connection:
-        found, models, signals = (
-            connection.execute(query).fetchall() for query in (EVALUATIONS, MODELS, SIGNALS)
-        )
+    queries = (EVALUATIONS, MODELS, SIGNALS)
+    with open_built(settings, queries) as connection:
+        found, models, signals = (connection.execute(query).fetchall() for query in queries)
     return [
         Section(
             "Beside simple alternatives",

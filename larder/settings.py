@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from larder.errors import LandingError, SettingsError
@@ -101,9 +101,7 @@ class Settings(BaseSettings):
 
     @field_validator("lake")
     @classmethod
-    def _lake_place(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value and info.data.get("target") == "prod":
-            raise ValueError("is written from DuckDB only yet; unset it for prod")
+    def _lake_place(cls, value: str | None) -> str | None:
         return _folder_or_url(value, r"s3://[^/]+(/.*)?", "s3://bucket/prefix")
 
     @field_validator("backup")

@@ -107,6 +107,8 @@ def _open(settings: Settings, **where: str) -> Iterator[SnowflakeConnection]:
             **_credentials(settings),
             **where,
             application="larder",
+            # else a number with decimals would reach Arrow as a floating one, and lose some
+            arrow_number_to_decimal=True,
             # it would ask for the metadata of every cloud, in vain wherever there is none
             platform_detection_timeout_seconds=0.0,
             login_timeout=LOGIN_SECONDS,

@@ -57,15 +57,25 @@ def open_finished_build(settings: Settings) -> Iterator[duckdb.DuckDBPyConnectio
             version, and lacks what is read.
         WarehouseBusyError: another process writes it.
     """
-    with open_build(settings) as connection:
-        try:
-            yield connection
-        except (duckdb.BinderException, duckdb.CatalogException) as error:
-            raise WarehouseError(
-                f"{settings.build_database} lacks what is read from it: the last build did not "
-                "get to its end, or an earlier version of Larder made it. `larder build` builds "
-                f"it whole. DuckDB says: {str(error).splitlines()[0]}"
-            ) from None
+    with open_build(settings) as connection, lacking_is_our_error(settings.build_database):
+        yield connection
+
+
+@contextmanager
+def lacking_is_our_error(build: object) -> Iterator[None]:
+    """Say what to do when a query finds no such table or column in the build.
+
+    Raises:
+        WarehouseError: it found none.
+    """
+    try:
+        yield
+    except (duckdb.BinderException, duckdb.CatalogException) as error:
+        raise WarehouseError(
+            f"{build} lacks what is read from it: the last build did not get to its end, or an "
+            "earlier version of Larder made it. `larder build` builds it whole. DuckDB says: "
+            f"{str(error).splitlines()[0]}"
+        ) from None
 
 
 def require_build(settings: Settings) -> Path:

@@ -19,7 +19,6 @@ from larder.cli.group import (
     messages,
     output,
     require_account,
-    require_duckdb,
 )
 from larder.errors import LandingError, UsageError
 from larder.reporting import Reporter, print_proof, print_status
@@ -101,9 +100,7 @@ def export(
     destination: Path | None,
 ) -> int:
     """Write a published table to a file."""
-    from larder.serving.reading import export_table
-
-    require_duckdb(settings, "export")
+    from larder.serving.exporting import export_table
 
     def day(moment: datetime | None) -> date | None:
         return moment.date() if moment else None
@@ -129,7 +126,7 @@ def backtest_command(settings: Settings, days: int, shown_as: str) -> int:
     """Replay your own past under the plan: waste, empty shelves and cost against what was done."""
     from larder.backtest import prove
 
-    require_duckdb(settings, "backtest")
+    require_account(settings)
     _require_days(days)
     with locked(settings, "larder backtest"), Reporter(messages) as reporter:
         proof = prove(settings, days, reporter.start("backtest"))
@@ -147,7 +144,7 @@ def report_command(settings: Settings, days: int) -> int:
     """Write a page that shows how good the scores are on your own past."""
     from larder.report import write_report
 
-    require_duckdb(settings, "report")
+    require_account(settings)
     _require_days(days)
     with locked(settings, "larder report"), Reporter(messages) as reporter:
         page = write_report(settings, days, reporter.start("report"))

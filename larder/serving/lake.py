@@ -23,22 +23,17 @@ import pyarrow.parquet as pq
 
 from larder import warehouse
 from larder.errors import WarehouseError
+from larder.serving.generation_tables import CATALOG, open_generation
+from larder.serving.generations import generations
 from larder.serving.lake_manifest import CURRENT, LakeGeneration, read_current
 from larder.serving.lake_tables import LakeTable, athena_ddl, columns_of, write_table
 from larder.serving.places import Place, open_place
-from larder.serving.publish import (
-    MARTS_SCHEMA,
-    describe_generation,
-    generation_file,
-    list_generations,
-    published_generation,
-)
+from larder.serving.publish import MARTS_SCHEMA
 from larder.settings import Settings
 
 ATHENA = "athena.sql"
 # Hive and Athena leave names with a line at their beginning alone.
 MANIFEST = "_manifest.json"
-_GENERATION = "lake_generation"
 
 
 def bring_up_to_date(settings: Settings) -> LakeGeneration | None:
@@ -51,20 +46,18 @@ def bring_up_to_date(settings: Settings) -> LakeGeneration | None:
         WarehouseError: the lake cannot be used, or what was read back is not what was written;
             `current.json` then names what it did before.
     """
-    name = published_generation(settings)
-    if settings.lake is None or name is None:
+    if settings.lake is None:
         return None
-    if settings.target == "prod":
-        raise WarehouseError(
-            "LARDER_LAKE is written from the generations of DuckDB, but LARDER_TARGET is prod. "
-            "Unset one of them; Snowflake unloads its tables itself."
-        )
+    engine = generations(settings)
+    name = engine.published_generation(settings)
+    if name is None:
+        return None
     with open_place(settings.lake, "LARDER_LAKE") as place, _aside(settings) as aside:
         current = read_current(place)
         if current is None or current.generation != name:
             current = _standing(place, name) or _write(settings, place, name, aside)
             _switch(place, current, aside)
-        _sweep(place, current, list_generations(settings))
+        _sweep(place, current, engine.list_generations(settings))
         return current
 
 
@@ -107,7 +100,7 @@ def rewrite_without(settings: Settings, tokens: list[str]) -> list[str]:
         current = read_current(place)
         held = [prefix for prefix in _prefixes(place) if _holds(place, prefix, tokens, aside)]
         if current is not None and current.prefix in held:
-            name = published_generation(settings)
+            name = generations(settings).published_generation(settings)
             if name is not None:
                 _switch(place, _write(settings, place, name, aside), aside)
             else:
@@ -133,7 +126,7 @@ def fetched_files(settings: Settings) -> Iterator[Iterator[tuple[str, Path]]]:
 
 def _write(settings: Settings, place: Place, name: str, aside: Path) -> LakeGeneration:
     """Write a generation below a prefix that is not known yet, and read it back."""
-    described = describe_generation(settings, name)
+    described = generations(settings).describe_generation(settings, name)
     taken = set(_prefixes(place, whole=True))
     prefix = f"generation={name}"
     for number in range(1, len(taken) + 2):
@@ -142,31 +135,40 @@ def _write(settings: Settings, place: Place, name: str, aside: Path) -> LakeGene
         prefix = f"generation={name}.{number}"  # after an erasure
     place.remove(f"{prefix}/")  # what a killed one has left
     tables = []
-    with warehouse.open_memory(settings) as connection:
-        warehouse.attach(connection, generation_file(settings, name), _GENERATION, read_only=True)
+    with open_generation(settings, name) as generation:
         for published in described.tables:
-            folder = aside / "tables"
-            try:
-                table = write_table(connection, _GENERATION, published.name, folder)
-                for file in table.files:
-                    place.put(folder / file.name, f"{prefix}/{file.name}")
-            except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-                raise WarehouseError(
-                    f"{MARTS_SCHEMA}.{published.name} could not be written for the lake: {error}. "
-                    "The lake keeps what it had; make room and run `larder publish` again."
-                ) from error
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-            # counted: what is written down of a generation is from before an erasure
-            source = f"{_GENERATION}.{MARTS_SCHEMA}.{warehouse.quoted(table.name)}"
-            rows = connection.execute(f"select count(*) from {source}").fetchall()[0][0]
-            _require_equal(place, prefix, table, rows)
-            tables.append(table)
+            with generation.holding(published.name):
+                tables.append(
+                    _write_table(generation.connection, place, prefix, published.name, aside)
+                )
     made = LakeGeneration(name, prefix, described.published_at, described.as_of_at, tuple(tables))
     ddl = "".join(f"{one};\n\n" for one in athena_ddl(f"{place.url}/{prefix}", name, made.tables))
     place.write(ddl, f"{prefix}/{ATHENA}", aside / "text")
     place.write(made.to_json(), f"{prefix}/{MANIFEST}", aside / "text")
     return made
+
+
+def _write_table(
+    connection: duckdb.DuckDBPyConnection, place: Place, prefix: str, name: str, aside: Path
+) -> LakeTable:
+    """Write a table of the generation below its prefix, and read it back."""
+    folder = aside / "tables"
+    try:
+        table = write_table(connection, CATALOG, name, folder)
+        for file in table.files:
+            place.put(folder / file.name, f"{prefix}/{file.name}")
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise WarehouseError(
+            f"{MARTS_SCHEMA}.{name} could not be written for the lake: {error}. The lake keeps "
+            "what it had; make room and run `larder publish` again."
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    # counted: what is written down of a generation is from before an erasure
+    source = f"{CATALOG}.{MARTS_SCHEMA}.{warehouse.quoted(name)}"
+    rows = connection.execute(f"select count(*) from {source}").fetchall()[0][0]
+    _require_equal(place, prefix, table, rows)
+    return table
 
 
 def _require_equal(place: Place, prefix: str, table: LakeTable, rows: int) -> None:

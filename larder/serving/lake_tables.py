@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from larder.errors import WarehouseError
+from larder.serving.exporting import date_column
 from larder.serving.publish import MARTS_SCHEMA
-from larder.serving.reading import date_column
 from larder.warehouse import literal, quoted
 
 PART = "part-0.parquet"
@@ -111,16 +111,17 @@ def write_table(
     names = [column for column, _, _ in described]
     chosen = ", ".join(_select(column, data_type) for column, data_type, _ in described)
     day = _partition_day(connection, source, name) if name.startswith("fct_") else None
-    order = [quoted(one) for one in ("location_id", "item_id", day) if one and one in names]
+    near = [one for one in ("location_id", "item_id", day) if one in names] if day else []
+    # to the last column, so that the same rows are the same file, whatever engine they are from
+    order = ", ".join(quoted(one) for one in dict.fromkeys([*near, *names]))
     columns: tuple[LakeColumn, ...] = ()
     files = []
     for month in _months(connection, source, day):
         file = f"{name}/{day}_month={month}/{PART}" if month else f"{name}/{PART}"
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         where = _within(day, month) if day and month else ""
-        sort = f"order by {', '.join(order)}" if day and order else ""
         rows = connection.execute(
-            f"copy (select {chosen} from {source} {where} {sort}) "
+            f"copy (select {chosen} from {source} {where} order by {order}) "
             f"to {literal(str(folder / file))} ({OPTIONS})"
         ).fetchall()[0][0]
         columns = columns_of(pq.read_schema(folder / file), name)

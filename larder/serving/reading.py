@@ -1,4 +1,4 @@
-"""Read the published marts: queries, saved analyses, exports."""
+"""Read the published marts: queries and saved analyses."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import difflib
 import io
 import json
 import math
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
 
 import duckdb
 import jinja2
@@ -26,20 +23,10 @@ from larder.errors import WarehouseError
 from larder.serving.marts import Marts, open_marts
 from larder.serving.publish import MARTS_SCHEMA, METADATA_TABLE
 from larder.settings import PROJECT_ROOT, Settings
-from larder.warehouse import literal, quoted
+from larder.warehouse import quoted
 
-ExportFormat = Literal["csv", "parquet", "ndjson", "json"]
 # A terminal shows no more with profit; `--format csv` and `larder export` give everything.
 SHOWN_ROWS = 200
-
-_COPY_OPTIONS: dict[ExportFormat, str] = {
-    "csv": "format csv, header",
-    "parquet": "format parquet, compression zstd",
-    "ndjson": "format json",
-    "json": "format json, array true",
-}
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-_DATE_COLUMN = re.compile(r".+_(date|at)|period_start")
 
 
 @dataclass(frozen=True)
@@ -49,16 +36,6 @@ class QueryResult:
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]]
     is_cut: bool = False
-
-
-@dataclass(frozen=True)
-class Export:
-    """Say what was exported where; `date_column` is what the dates were compared with."""
-
-    table: str
-    path: Path
-    rows: int
-    date_column: str | None
 
 
 def run_query(settings: Settings, sql: str, *, limit: int | None = None) -> QueryResult:
@@ -113,17 +90,17 @@ def saved_analysis(settings: Settings, name: str, *, project: Path = PROJECT_ROO
             f"{', '.join(sorted(analyses)) or 'none'}."
         )
     with open_marts(settings) as connection:
-        tables = _tables(connection)
+        tables = published_tables(connection)
     variables = _project_variables(project / "dbt_project.yml")
 
     def ref(*names: str) -> str:
         """Take `ref('model')` and `ref('package', 'model')`, as dbt does."""
-        _require_known(names[-1], tables, f"published table (analysis {name})")
+        require_known(names[-1], tables, f"published table (analysis {name})")
         return f"{MARTS_SCHEMA}.{quoted(names[-1])}"
 
     def var(key: str, default: object = None) -> object:
         if default is None or key in variables:
-            _require_known(key, list(variables), f"var in dbt_project.yml (analysis {name})")
+            require_known(key, list(variables), f"var in dbt_project.yml (analysis {name})")
         return variables.get(key, default)
 
     environment = jinja2.Environment(
@@ -200,90 +177,8 @@ def _caption(result: QueryResult) -> str:
     return f"{shown:,} row{'' if shown == 1 else 's'}{more}"
 
 
-def export_table(
-    settings: Settings,
-    table: str,
-    destination: Path,
-    file_format: ExportFormat,
-    *,
-    date_from: date | None = None,
-    date_to: date | None = None,
-) -> Export:
-    """Write a published table to a file, whole or from `date_from` to `date_to`, both included.
-
-    The dates are compared with the table's first date or timestamp column that is called
-    `*_date`, `*_at` or `period_start`. A text file whose name ends in `.gz` or `.zst` is
-    compressed. The file appears whole under its name, or not at all.
-
-    Raises:
-        WarehouseError: unknown table, no such column, the dates are the wrong way round, or the
-            destination cannot be written.
-    """
-    if date_from and date_to and date_from > date_to:
-        raise WarehouseError(
-            f"the first date {date_from} is after the last date {date_to}. Give them the other "
-            "way round."
-        )
-    if destination.is_dir() or not destination.parent.is_dir():
-        raise WarehouseError(
-            f"{destination} cannot be written: name a file in a folder that is there."
-        )
-    with warehouse.open_published(settings) as connection:
-        _require_known(table, _tables(connection), "published table")
-        column = date_column(connection, table) if date_from or date_to else None
-        source = f"select * from {MARTS_SCHEMA}.{quoted(table)}"
-        if column is not None:
-            source += " where " + _between(column, date_from, date_to)
-        aside = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
-        options = _COPY_OPTIONS[file_format]
-        if file_format != "parquet":
-            options += f", compression {_COMPRESSIONS.get(destination.suffix, 'none')}"
-        try:
-            copied = connection.execute(
-                f"copy ({source}) to {literal(str(aside))} ({options})"
-            ).fetchall()
-            with aside.open("rb") as written:
-                os.fsync(written.fileno())
-            aside.replace(destination)
-        except (duckdb.IOException, OSError) as error:
-            raise WarehouseError(f"{destination} cannot be written: {error}") from None
-        finally:
-            aside.unlink(missing_ok=True)
-    return Export(table, destination, int(copied[0][0]), column)
-
-
-def date_column(connection: duckdb.DuckDBPyConnection, table: str) -> str:
-    """Return the column that a date range of a published table means.
-
-    Raises:
-        WarehouseError: the table has none.
-    """
-    columns = connection.execute(
-        "select column_name, data_type from duckdb_columns() "
-        "where schema_name = ? and table_name = ? order by column_index",
-        [MARTS_SCHEMA, table],
-    ).fetchall()
-    for name, data_type in columns:
-        if data_type.startswith(("DATE", "TIMESTAMP")) and _DATE_COLUMN.fullmatch(name):
-            return str(name)
-    raise WarehouseError(
-        f"{table} has no date or timestamp column called *_date, *_at or period_start, so it "
-        "cannot be cut by date. Export it whole."
-    )
-
-
-def _between(column: str, date_from: date | None, date_to: date | None) -> str:
-    """Compare with the midnights around the range, so that a timestamp's last day counts."""
-    conditions = []
-    if date_from is not None:
-        conditions.append(f"{quoted(column)} >= date '{date_from.isoformat()}'")
-    if date_to is not None:
-        after = date_to + timedelta(days=1)
-        conditions.append(f"{quoted(column)} < date '{after.isoformat()}'")
-    return " and ".join(conditions)
-
-
-def _tables(connection: Marts) -> list[str]:
+def published_tables(connection: Marts) -> list[str]:
+    """List the published tables."""
     rows = connection.execute(
         "select lower(table_name) from information_schema.tables "
         "where lower(table_schema) = $schema order by 1",
@@ -292,7 +187,12 @@ def _tables(connection: Marts) -> list[str]:
     return [name for (name,) in rows if name != METADATA_TABLE]
 
 
-def _require_known(name: str, known: Sequence[str], what: str) -> None:
+def require_known(name: str, known: Sequence[str], what: str) -> None:
+    """Refuse a name that is not known, and say which are.
+
+    Raises:
+        WarehouseError: there is none of that name.
+    """
     if name in known:
         return
     near = difflib.get_close_matches(name, known, n=5)

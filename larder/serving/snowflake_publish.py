@@ -132,6 +132,18 @@ def describe_generation(settings: Settings, name: str) -> Publication:
         return _describe(connection, name, None)
 
 
+def find_schema(connection: SnowflakeConnection, name: str) -> str:
+    """Return the schema that a generation is in now, such as `larder.marts`.
+
+    Raises:
+        WarehouseError: there is no such generation.
+    """
+    schema = next((one.schema for one in _generations(connection) if one.name == name), None)
+    if schema is None:
+        raise WarehouseError(f"there is no generation {name} in {PUBLISHED}.")
+    return f"{PUBLISHED}.{schema}"
+
+
 def _schema_of(name: str) -> str:
     return f"generation_{name.lower().replace('-', '_')}"
 
@@ -231,18 +243,16 @@ def _instant(moment: datetime) -> str:
 
 
 def _describe(connection: SnowflakeConnection, name: str, replaced: str | None) -> Publication:
-    schema = next((one.schema for one in _generations(connection) if one.name == name), None)
-    if schema is None:
-        raise WarehouseError(f"there is no generation {name} in {PUBLISHED}.")
+    schema = find_schema(connection, name)
     rows = fetch(
         connection,
         "select published_at, as_of_at, table_name, row_count "
-        f"from {PUBLISHED}.{schema}.{METADATA_TABLE} order by table_name",
+        f"from {schema}.{METADATA_TABLE} order by table_name",
     )
     as_of_at = rows[0][1]
     return Publication(
         generation=name,
-        path=Path(f"{PUBLISHED}.{schema}"),
+        path=Path(schema),
         published_at=rows[0][0].replace(tzinfo=UTC),
         as_of_at=as_of_at.replace(tzinfo=UTC) if as_of_at else None,
         tables=tuple(PublishedTable(row[2], row[3]) for row in rows),

@@ -3,11 +3,13 @@
 Run as a program with a folder it prints its port and serves until it is stopped. In the folder,
 `pretended.jsonl` gets every statement that it only pretended to do, and `faults.json` may hold
 faults: `{"match": <regular expression>, "code": <number>, "message": <text>}` is refused, one
-without a code loses the connection. A login is matched as `login`.
+without a code loses the connection. A login is matched as `login`, a further part of an answer as
+`part <its number>`; one with `"rows": false` comes without its rows.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
@@ -17,9 +19,10 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import duckdb
 import fakesnow.arrow
@@ -239,6 +242,34 @@ def change_schemas(connection: duckdb.DuckDBPyConnection, statement: str) -> boo
     return found is not None
 
 
+# So many rows stand in an answer itself; the rest is fetched in parts of so many.
+PART_ROWS = 5_000
+# A number of more digits is no integer on its way.
+MOST_DIGITS = 18
+
+
+WIDTHS = ((8, pa.int8()), (16, pa.int16()), (32, pa.int32()), (64, pa.int64()))
+
+
+def _as_sent(part: pa.Table) -> bytes:
+    """Write rows as Snowflake does: numbers as integers, scaled, as wide as this part needs."""
+    columns = []
+    for column in part.columns:
+        found = column
+        if pa.types.is_decimal(column.type) and column.type.precision <= MOST_DIGITS:
+            power = pa.scalar(Decimal(10) ** column.type.scale, pa.decimal128(MOST_DIGITS + 1, 0))
+            found = pc.multiply(column, power).cast(pa.int64())
+        if pa.types.is_int64(found.type):
+            limits = [one for one in pc.min_max(found).as_py().values() if one is not None]
+            most = max((abs(one) for one in limits), default=0)
+            found = found.cast(next(kind for bits, kind in WIDTHS if most < 2 ** (bits - 1)))
+        columns.append(found)
+    fields = [
+        field.with_type(column.type) for field, column in zip(part.schema, columns, strict=True)
+    ]
+    return bytes(fakesnow.arrow.to_ipc(pa.table(columns, schema=pa.schema(fields))))
+
+
 class Emulator:
     """Answer for Snowflake; `folder` is described above."""
 
@@ -247,9 +278,13 @@ class Emulator:
         self._pretended = folder / "pretended.jsonl"
         self._faults = folder / "faults.json"
         self._frames = count()
+        self._parts: dict[str, bytes] = {}
         self._app = fakesnow.server.app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/parts/"):
+            await self._send_part(scope["path"].removeprefix("/parts/"), send)
+            return
         is_login = scope["type"] == "http" and scope["path"].endswith("/login-request")
         if is_login and await self._refuse("login", send):
             return
@@ -283,21 +318,61 @@ class Emulator:
             is_given = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._app(scope, give_body, send)
+        messages: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            messages.append(message)
+
+        await self._app(scope, give_body, keep)
+        body = b"".join(one.get("body", b"") for one in messages)
+        cut = await run_in_threadpool(self._cut, json.loads(body))
+        if cut is not None:
+            body = json.dumps(cut).encode()
+        await _send(send, body, messages[0]["status"])
+
+    def _cut(self, answer: dict[str, Any]) -> dict[str, Any] | None:
+        """Leave the first rows in the answer, and keep the rest to be fetched; null: no rows."""
+        packed = (answer.get("data") or {}).get("rowsetBase64")
+        if not packed:
+            return None
+        with pa.ipc.open_stream(base64.b64decode(packed)) as stream:
+            rows = stream.read_all()
+        parts = [_as_sent(rows[at : at + PART_ROWS]) for at in range(0, len(rows), PART_ROWS)]
+        answer["data"]["rowsetBase64"] = base64.b64encode(parts[0]).decode()
+        chunks = []
+        for number, part in enumerate(parts[1:], start=1):
+            name = f"{answer['data']['queryId']}/{number}"
+            self._parts[name] = part
+            chunks.append(
+                {
+                    "url": f"http://127.0.0.1:{self._port}/parts/{name}",
+                    "rowCount": min(PART_ROWS, len(rows) - number * PART_ROWS),
+                    "uncompressedSize": len(part),
+                    "compressedSize": len(part),
+                }
+            )
+        if chunks:
+            answer["data"]["chunks"] = chunks
+        return answer
+
+    async def _send_part(self, name: str, send: Send) -> None:
+        statement = f"part {name.rpartition('/')[2]}"
+        fault = self._fault(statement)
+        if fault is None:
+            await _send(send, self._parts.pop(name))
+        elif fault.get("rows", True):
+            await _hang_up(send, statement)
+        else:
+            with pa.ipc.open_stream(self._parts.pop(name)) as stream:
+                await _send(send, bytes(fakesnow.arrow.to_ipc(stream.read_all()[:0])))
 
     async def _refuse(self, statement: str, send: Send) -> bool:
         """Answer with the first fault that fits; tell whether there was one."""
-        if not self._faults.exists():
-            return False
-        faults = json.loads(self._faults.read_text(encoding="utf-8"))
-        fault = next((one for one in faults if re.search(one["match"], statement, re.I)), None)
+        fault = self._fault(statement)
         if fault is None:
             return False
-        if "code" not in fault:  # the server hangs up in the middle of an answer
-            headers = [(b"content-length", b"1000")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": b"{", "more_body": True})
-            raise ConnectionResetError(statement)
+        if "code" not in fault:
+            await _hang_up(send, statement)
         code = f"{fault['code']:06d}"
         answer = {
             "data": {"errorCode": code, "sqlState": "08001"},
@@ -305,10 +380,15 @@ class Emulator:
             "message": fault["message"],
             "success": False,
         }
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+        await _send(send, json.dumps(answer).encode())
         return True
+
+    def _fault(self, statement: str) -> dict[str, Any] | None:
+        """Return the first fault that fits."""
+        if not self._faults.exists():
+            return None
+        faults = json.loads(self._faults.read_text(encoding="utf-8"))
+        return next((one for one in faults if re.search(one["match"], statement, re.I)), None)
 
     async def _answer(self, statement: str) -> str | None:
         """Return another statement that gives the answer, or null: fakesnow knows it."""
@@ -369,6 +449,20 @@ class Emulator:
         finally:
             # the session's own close cancels queries, which fakesnow does not know
             session.connection.close()
+
+
+async def _send(send: Send, body: bytes, status: int = 200) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _hang_up(send: Send, statement: str) -> NoReturn:
+    """Break off in the middle of an answer."""
+    headers = [(b"content-length", b"1000")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"{", "more_body": True})
+    raise ConnectionResetError(statement)
 
 
 def main(folder: Path) -> None:

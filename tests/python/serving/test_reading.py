@@ -13,16 +13,15 @@ from rich.console import Console
 from serving_processes import NOW, settings_for
 
 from larder.errors import WarehouseError
+from larder.serving.exporting import ExportFormat, export_table
 from larder.serving.publish import publish
 from larder.serving.reading import (
     SHOWN_ROWS,
-    ExportFormat,
     QueryResult,
     as_csv,
     as_json,
     as_records,
     as_table,
-    export_table,
     list_analyses,
     run_query,
     saved_analysis,
