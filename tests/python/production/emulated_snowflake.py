@@ -4,7 +4,7 @@ Run as a program with a folder it prints its port and serves until it is stopped
 `pretended.jsonl` gets every statement that it only pretended to do, and `faults.json` may hold
 faults: `{"match": <regular expression>, "code": <number>, "message": <text>}` is refused, one
 without a code loses the connection. A login is matched as `login`, a further part of an answer as
-`part <its number>`; one with `"rows": false` comes without its rows.
+`part <its number>`; one with `is_short` comes with its first row only.
 """
 
 from __future__ import annotations
@@ -360,11 +360,11 @@ class Emulator:
         fault = self._fault(statement)
         if fault is None:
             await _send(send, self._parts.pop(name))
-        elif fault.get("rows", True):
-            await _hang_up(send, statement)
-        else:
+        elif "is_short" in fault:
             with pa.ipc.open_stream(self._parts.pop(name)) as stream:
-                await _send(send, bytes(fakesnow.arrow.to_ipc(stream.read_all()[:0])))
+                await _send(send, bytes(fakesnow.arrow.to_ipc(stream.read_all()[:1])))
+        else:
+            await _hang_up(send, statement)
 
     async def _refuse(self, statement: str, send: Send) -> bool:
         """Answer with the first fault that fits; tell whether there was one."""

@@ -10,6 +10,7 @@ import pytest
 import sqlfluff
 import sqlglot
 from conftest import Account
+from copied_builds import clear_published
 
 from larder.errors import WarehouseError
 from larder.serving import snowflake_publish
@@ -25,11 +26,8 @@ NOW = datetime(2024, 1, 1, 6, 0, tzinfo=UTC)
 def settings(account: Account, tmp_path: Path) -> Iterator[Settings]:
     """A home on an account whose build has two marts, and where nothing is published."""
     found: Settings = account.settings(tmp_path / "home", tmp_path / "home.key")
+    clear_published(found)
     with open_snowflake(found, "transformer") as connection:
-        schemas = fetch(connection, "select schema_name from larder.information_schema.schemata")
-        for (schema,) in schemas:
-            if schema.lower() == "marts" or schema.lower().startswith(("generation_", "incoming")):
-                fetch(connection, f"drop schema larder.{schema} cascade")
         for statement in (
             "create schema if not exists larder.marts",
             "drop schema if exists larder_analytics.marts",

@@ -1,0 +1,80 @@
+"""What is published on Snowflake comes to this machine as what is published on DuckDB is here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Account
+from copied_builds import clear_published, copy_build
+from warehouse_homes import NOW
+
+from larder.serving.compare import compare
+from larder.serving.exporting import ExportFormat, export_table
+from larder.serving.generations import generations
+from larder.serving.lake import bring_up_to_date, open_table
+from larder.serving.publish import published_generation
+from larder.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def here(built_home: Settings) -> Settings:
+    """A home with a build that is published on DuckDB."""
+    return built_home
+
+
+@pytest.fixture(scope="module")
+def there(account: Account, here: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home that publishes on Snowflake, where the same build is published."""
+    folder = tmp_path_factory.mktemp("there")
+    made: Settings = account.settings(folder / "home", folder / "home.key")
+    made.home.mkdir()
+    copy_build(here.build_database, made, folder / "copied", ["marts"])
+    clear_published(made)
+    generations(made).publish(made, NOW)
+    return made
+
+
+def with_lake(settings: Settings, lake: str | Path) -> Settings:
+    return settings.model_copy(update={"lake": str(lake)})
+
+
+def files_of(lake: Path) -> dict[str, bytes]:
+    """Read every file of a lake; where it lies is no difference."""
+    return {
+        file.relative_to(lake).as_posix(): file.read_bytes().replace(str(lake).encode(), b"<lake>")
+        for file in lake.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_the_lake_is_the_same_to_the_byte(here: Settings, there: Settings, tmp_path: Path) -> None:
+    bring_up_to_date(with_lake(here, tmp_path / "here"))
+    made = bring_up_to_date(with_lake(there, tmp_path / "there"))
+    assert made is not None
+    assert made.generation == published_generation(here)
+    ours, theirs = files_of(tmp_path / "here"), files_of(tmp_path / "there")
+    assert theirs.keys() == ours.keys()
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+    assert len(open_table(str(tmp_path / "there"), "fct_stock_days").to_table()) > 500
+
+
+@pytest.mark.parametrize("file_format", ["csv", "parquet", "ndjson", "json"])
+def test_an_export_is_the_same_to_the_byte(
+    here: Settings, there: Settings, tmp_path: Path, file_format: ExportFormat
+) -> None:
+    for table in ("fct_sales", "dim_items", "rpt_alerts", "ml_waste_probabilities"):
+        exports = [
+            export_table(settings, table, tmp_path / name, file_format)
+            for name, settings in (("here", here), ("there", there))
+        ]
+        assert exports[0].rows == exports[1].rows
+        assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
+
+
+def test_nothing_differs(here: Settings, there: Settings) -> None:
+    both = here.model_copy(
+        update={name: value for name, value in there if name.startswith("snowflake_")}
+    )
+    compared = compare(both)
+    assert not compared.differences, "\n".join(map(str, compared.differences))
