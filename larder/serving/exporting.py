@@ -17,7 +17,7 @@ from larder import warehouse
 from larder.errors import WarehouseError
 from larder.serving.publish import MARTS_SCHEMA, METADATA_TABLE
 from larder.serving.reading import published_tables, require_known
-from larder.serving.snowflake_publish import SERVED
+from larder.serving.snowflake_publish import NOT_PUBLISHED, SERVED
 from larder.serving.snowflake_tables import open_tables
 from larder.settings import Settings
 from larder.warehouse import literal, quoted
@@ -110,6 +110,8 @@ def _open_to_export(
     with open_tables(settings, "reader") as tables:
         described = tables.describe(SERVED)
         described.pop(METADATA_TABLE, None)
+        if not described:
+            raise WarehouseError(NOT_PUBLISHED)
         require_known(table, sorted(described), "published table")
         tables.make(MARTS_SCHEMA, table, described[table])
         column = date_column(tables.connection, table) if is_cut else None

@@ -35,6 +35,7 @@ BUILT = f"{ANALYTICS}.{MARTS_SCHEMA}"
 SERVED = f"{PUBLISHED}.{MARTS_SCHEMA}"
 INCOMING = f"{PUBLISHED}.incoming"
 READERS = "larder_reader"
+NOT_PUBLISHED = "nothing is published yet. `larder run` loads, builds and publishes."
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,7 @@ def rollback(settings: Settings) -> Publication:
         existing = _generations(connection)
         present = _present(existing)
         if present is None:
-            raise WarehouseError(
-                "nothing is published yet. `larder run` loads, builds and publishes."
-            )
+            raise WarehouseError(NOT_PUBLISHED)
         earlier = [one.name for one in existing if one.name < present]
         if not earlier:
             raise WarehouseError(

@@ -342,14 +342,14 @@ def test_what_has_not_passed_its_tests_is_not_published(own_home: Path, tmp_path
 
 
 def test_snowflake_is_refused_without_an_account(tmp_path: Path) -> None:
-    for command in ("load", "build", "run", "publish", "docs", "backtest", "report"):
-        refused = run_larder(tmp_path / "warehouse", command, LARDER_TARGET="prod")
+    alone = ("load", "build", "run", "publish", "docs", "backtest", "report")
+    for command in (*([name] for name in alone), ["export", "dim_items"]):
+        refused = run_larder(tmp_path / "warehouse", *command, LARDER_TARGET="prod")
         assert refused.returncode == WRONG_USE
         assert "LARDER_TARGET is prod" in refused.stderr
 
 
 def test_what_only_duckdb_can_is_refused_on_snowflake(tmp_path: Path) -> None:
-    for command in (("export", "dim_items"), ("erase", "someone"), ("backtest",), ("report",)):
-        refused = run_larder(tmp_path / "warehouse", *command, LARDER_TARGET="prod")
-        assert refused.returncode == WRONG_USE
-        assert "only works on DuckDB yet" in refused.stderr
+    refused = run_larder(tmp_path / "warehouse", "erase", "someone", LARDER_TARGET="prod")
+    assert refused.returncode == WRONG_USE
+    assert "only works on DuckDB yet" in refused.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -76,10 +75,3 @@ def test_a_build_that_lacks_something_is_to_be_built_again(there: Settings, dama
         fetch(connection, damage)
     with pytest.raises(WarehouseError, match="`larder build`"):
         run(there, "backtest", "--days", "20")
-
-
-def test_an_account_is_asked_for_before_anything_is_done(tmp_path: Path) -> None:
-    without = Settings(home=tmp_path, target="prod")
-    for command in ("backtest", "report"):
-        with pytest.raises(Exception, match="LARDER_SNOWFLAKE_ACCOUNT"):
-            run(without, command)

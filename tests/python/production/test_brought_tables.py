@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Account
 from copied_builds import clear_published, copy_build
 from warehouse_homes import NOW
 
+from larder.errors import WarehouseError
 from larder.serving.compare import compare
 from larder.serving.exporting import ExportFormat, export_table
 from larder.serving.generations import generations
 from larder.serving.lake import bring_up_to_date, open_table
 from larder.serving.publish import published_generation
+from larder.serving.snowflake_tables import SnowflakeTables
 from larder.settings import Settings
+
+# of the seven that end with April
+LAST_DAYS = date(2019, 4, 28), date(2019, 4, 29)
+RANGE = {"date_from": LAST_DAYS[0], "date_to": LAST_DAYS[1]}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +78,40 @@ def test_an_export_is_the_same_to_the_byte(
         ]
         assert exports[0].rows == exports[1].rows
         assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
+
+
+def test_only_the_days_asked_for_come(
+    here: Settings, there: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came = []
+
+    def counted(*arguments: Any) -> int:
+        came.append(fill(*arguments))
+        return came[-1]
+
+    fill = SnowflakeTables.fill
+    monkeypatch.setattr(SnowflakeTables, "fill", counted)
+    whole = export_table(there, "fct_sales", tmp_path / "whole", "csv")
+    for days in ({"date_from": LAST_DAYS[0]}, {"date_to": LAST_DAYS[1]}, RANGE):
+        ours = export_table(here, "fct_sales", tmp_path / "here", "csv", **days)
+        theirs = export_table(there, "fct_sales", tmp_path / "there", "csv", **days)
+        assert 0 < theirs.rows < whole.rows
+        assert (theirs.rows, theirs.date_column) == (ours.rows, ours.date_column)
+        assert came[-1] == theirs.rows
+        assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
+
+
+def test_what_cannot_be_exported_is_said_alike(
+    here: Settings, there: Settings, tmp_path: Path
+) -> None:
+    for table in ("fct_sale", "larder_generation"):
+        said = set()
+        for settings in (here, there):
+            with pytest.raises(WarehouseError, match="no published table called") as caught:
+                export_table(settings, table, tmp_path / "file", "csv")
+            said.add(str(caught.value))
+        assert len(said) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_differs(here: Settings, there: Settings) -> None:

@@ -156,10 +156,14 @@ def test_a_bucket_keeps_the_last_generations_and_going_back_brings_nothing(
     assert version_in_lake(in_bucket) == KEPT_GENERATIONS - 1
 
 
-def test_without_a_lake_or_a_publication_nothing_is_asked(settings: Settings) -> None:
+def test_without_a_lake_or_a_publication_there_is_nothing_to_bring(
+    settings: Settings, tmp_path: Path
+) -> None:
     assert bring_up_to_date(settings) is None
     assert bring_up_to_date(settings.model_copy(update={"lake": None})) is None
     assert not Path(settings.lake or "").exists()
+    with pytest.raises(WarehouseError, match=r"nothing is published yet.*`larder run`"):
+        export_table(settings, "dim_items", tmp_path / "items.csv", "csv")
 
 
 @pytest.mark.parametrize(
