@@ -182,7 +182,7 @@ def _step(name: str, folder: str, as_of: str = "") -> dict[str, Any]:
     }
     started = time.process_time()
     found = steps[name](settings)
-    return {"seconds": time.process_time() - started, **found, "peak_bytes": _peak_bytes()}
+    return {"seconds": time.process_time() - started, **found, "peak_bytes": peak_bytes()}
 
 
 def _load(settings: Settings) -> dict[str, Any]:
@@ -300,15 +300,16 @@ def _features(_: Settings) -> dict[str, Any]:
     panel = network.panel
     # from here on the peak counts anew
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before = _peak_bytes()
+    before = peak_bytes()
     training_features(
         panel, network.surroundings, WARM_UP_DAYS, panel.width - 1, network.horizon, 0
     )
-    per_day = (_peak_bytes() - before) / (panel.size * panel.width)
+    per_day = (peak_bytes() - before) / (panel.size * panel.width)
     return {"figures": {"features_bytes_per_stock_day": per_day}}
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Return the most memory that this process had."""
     # not `ru_maxrss`, which a process inherits from a larger one that started it
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
