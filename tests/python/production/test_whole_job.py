@@ -20,6 +20,7 @@ from larder.serving.compare import compare
 from larder.serving.lake import bring_up_to_date
 from larder.serving.publish import publish
 from larder.settings import Settings
+from larder.snowflake import fetch, open_snowflake
 from larder.warehouse import open_published
 from loaders.audit import audit
 from loaders.load import load
@@ -74,7 +75,15 @@ def test_both_engines_publish_the_same(new_account: Account, dbt: Dbt, tmp_path:
         assert not compared.differences, "\n".join(map(str, compared.differences))
         assert compared.rows > 50_000
     require_same_lakes(here.model_copy(update={"lake": str(tmp_path / "lake here")}), tmp_path)
-    require_same_past(here, new_account.settings(there, here.key_file))
+    on_account = new_account.settings(there, here.key_file)
+    require_same_past(here, on_account)
+    with open_snowflake(on_account, "transformer") as connection:
+        counts = "count(*) from larder_analytics.{}.{}audit_thresholds"
+        (kept,), (seeded,) = (
+            fetch(connection, f"select {counts.format(*of)}")[0]
+            for of in (("snapshots", "snap_"), ("seeds", ""))
+        )
+    assert kept == seeded
     with open_published(here) as marts:
         names = marts.execute("select distinct model_name from ml_models").fetchall()
     assert {name for (name,) in names} >= {"waste_boosted", "order_boosted"}
