@@ -19,7 +19,7 @@ from larder import snowflake
 from larder.errors import WarehouseError
 from larder.serving.exporting import export_table
 from larder.serving.generations import generations
-from larder.serving.lake import bring_up_to_date, open_table
+from larder.serving.lake import bring_up_to_date, open_table, rewrite_without
 from larder.serving.places import open_place
 from larder.serving.publish import KEPT_GENERATIONS
 from larder.serving.snowflake_tables import SnowflakeTables, open_tables
@@ -154,6 +154,20 @@ def test_a_bucket_keeps_the_last_generations_and_going_back_brings_nothing(
     monkeypatch.setattr(SnowflakeTables, "fill", None)
     bring_up_to_date(in_bucket)
     assert version_in_lake(in_bucket) == KEPT_GENERATIONS - 1
+
+
+def test_who_has_left_the_warehouse_leaves_the_lake(settings: Settings) -> None:
+    publish_version(settings, 1)
+    bring_up_to_date(settings)
+    with open_snowflake(settings, "transformer") as connection:
+        fetch(connection, "delete from larder.marts.fct_sales where sale_key = 'sale7'")
+    before = prefixes(settings)
+    assert rewrite_without(settings, ["nobody"]) == []
+    assert rewrite_without(settings, ["sale7"]) == sorted(before)
+    assert prefixes(settings) == {f"{prefix}.1" for prefix in before}
+    keys = open_table(settings.lake or "", "fct_sales").to_table(["sale_key"])["sale_key"]
+    assert len(keys) == SALES - 1
+    assert "sale7" not in keys.to_pylist()
 
 
 def test_without_a_lake_or_a_publication_there_is_nothing_to_bring(
