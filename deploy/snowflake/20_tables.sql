@@ -61,10 +61,14 @@ create table if not exists larder_vault.people.tombstones (
     primary key (domain, person_hash)
 );
 
--- one row: which key the vault was made with
+-- one row: which key the vault was made with; who writes tokens first counts a turn, which locks it
 create table if not exists larder_vault.people.fingerprint (
-    fingerprint varchar not null
+    fingerprint varchar not null,
+    turns number(38, 0) not null
 );
+
+create stage if not exists larder_vault.people.arriving
+comment = 'Tokens and tombstones on their way into the vault';
 
 create stage if not exists larder_analytics.deployment.code
 comment = 'larder.learning as the zip that the Python models import';

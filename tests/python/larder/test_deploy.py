@@ -213,6 +213,8 @@ def test_a_role_has_no_more_rights_than_its_work_needs(plan: Plan) -> None:
     assert databases_of(plan, "larder_transformer") == {"larder_raw", "larder_analytics", "larder"}
     on_vault = {role for role, _, _, name in rights(plan) if name.startswith("larder_vault")}
     assert on_vault == {"larder_loader", "larder_privacy_officer"}
+    changes = [(role, name) for role, right, _, name in rights(plan) if right == "update"]
+    assert changes == [("larder_loader", "larder_vault.people.fingerprint")]
     of_reader = {privilege for role, privilege, _, _ in rights(plan) if role == "larder_reader"}
     assert of_reader == {"usage", "select"}
     on_raw = {
