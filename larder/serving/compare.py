@@ -10,10 +10,10 @@ import duckdb
 import pyarrow as pa
 
 from larder import warehouse
-from larder.serving.publish import MARTS_SCHEMA, METADATA_TABLE
+from larder.serving.publish import MARTS_SCHEMA
 from larder.settings import Settings
 from larder.snowflake import PUBLISHED, fetch, open_snowflake
-from larder.warehouse import literal, quoted
+from larder.warehouse import METADATA_TABLE, literal, quoted
 
 # When a run happened is no result of it.
 MOMENTS_OF_RUNS = ("accepted_at",)
