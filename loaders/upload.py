@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -29,6 +30,7 @@ from loaders.audit.verdicts import VERDICT_SCHEMA, Verdicts
 from loaders.checks import SEGMENT_COLUMNS
 from loaders.ledger import find_segments, read_origins
 from loaders.staging import copy_into, own_place, staged, transaction
+from loaders.vault import open_vault
 from loaders.vault_copy import bring_up_to_date
 
 if TYPE_CHECKING:
@@ -93,12 +95,7 @@ def upload(
     raw = settings.raw_folder
     if not raw.is_dir():
         return UploadSummary()
-    locks = raw / "_locks"
-    locks.mkdir(exist_ok=True)
-    with (
-        hold(locks / "upload", "larder upload", settings.lock_wait_seconds, now=now),
-        open_snowflake(settings, "loader") as connection,
-    ):
+    with _uploading(settings, now) as connection:
         sweep_asides(raw)
         # what a killed upload has left
         fetch(connection, f"remove {own_place(settings, STAGE)}")
@@ -113,6 +110,29 @@ def upload(
             if progress:
                 progress("segments", done, len(pending))
         return UploadSummary(done, records, _send_verdicts(settings, connection), tokens)
+
+
+def exchange_tokens(settings: Settings, now: Callable[[], datetime]) -> None:
+    """Bring the vault and its copy together, and no records.
+
+    Raises:
+        as `upload`.
+    """
+    with _uploading(settings, now) as connection:
+        with open_vault(settings) as vault:
+            buried = vault.buried_tokens()
+        bring_up_to_date(settings, connection, buried)
+
+
+@contextmanager
+def _uploading(settings: Settings, now: Callable[[], datetime]) -> Iterator[SnowflakeConnection]:
+    locks = settings.raw_folder / "_locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (
+        hold(locks / "upload", "larder upload", settings.lock_wait_seconds, now=now),
+        open_snowflake(settings, "loader") as connection,
+    ):
+        yield connection
 
 
 def _segments(raw: Path) -> Iterator[_Segment]:

@@ -45,8 +45,8 @@ def find_changes(columns: Iterable[tuple[str, str, str, bool]]) -> Iterator[Chan
     for schema, table, column, is_nullable in columns:
         tables.setdefault((schema, table), []).append((column, is_nullable))
     for (schema, table), described in tables.items():
-        names = {column for column, _ in described}
+        names = {column.lower() for column, _ in described}
         for column, is_nullable in described:
-            if column.endswith(("_token", "_key")):
+            if column.lower().endswith(("_token", "_key")):
                 keeps_row = is_nullable and not names.isdisjoint(EVENT_COLUMNS)
                 yield Change(schema, table, column, keeps_row, HASH_COLUMN in names)

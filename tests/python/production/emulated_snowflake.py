@@ -50,6 +50,7 @@ PROCEDURE = re.compile(
 PRETENDED = re.compile(
     COMMENT + r"(?:grant|revoke|remove|drop procedure|use (?:secondary )?roles?|use warehouse"
     r"|alter session|alter (?:table|view) \S+ modify column|alter schema \S+ (?:set tag|enable)"
+    r"|alter database \S+ set"
     r"|(?:create|alter) (?:role|tag|masking policy|resource monitor|warehouse|user|file format"
     r"|storage integration|pipe|stream|task|replication group))\b",
     re.S | re.I,
