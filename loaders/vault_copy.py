@@ -160,8 +160,8 @@ def _exchange_tombstones(
         )
         fetch(
             connection,
-            f"delete from {PEOPLE}.tokens as known using {name} as sent "
-            f"where {SAME_PERSON} and sent.is_finished = 'yes'",
+            f"delete from {PEOPLE}.tokens using {name} as sent where tokens.domain = sent.domain "
+            "and tokens.person_hash = sent.person_hash and sent.is_finished = 'yes'",
         )
     copied.mark_tombstones([one for one, is_finished in ours.items() if is_finished])
 

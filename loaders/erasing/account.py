@@ -166,8 +166,8 @@ def _delete_mentions(
         columns = [pa.array(column, pa.string()) for column in zip(*found, strict=True)]
         rows = pa.table(columns, [*PLACE])
         with temporary_table(settings, connection, PEOPLE, f"@{ARRIVING}", rows) as places:
-            is_there = " and ".join(f"held.{name}::varchar = places.{name}" for name in PLACE)
-            statement = f"delete from {RECORDS} as held using {places} as places where {is_there}"
+            is_there = " and ".join(f"records.{name}::varchar = places.{name}" for name in PLACE)
+            statement = f"delete from {RECORDS} using {places} as places where {is_there}"
             _count(report, fetch(connection, statement))
 
 

@@ -153,7 +153,8 @@ def test_what_is_used_is_made_before_and_nobody_is_let_in_before_the_check(
     for number, sql in enumerate(account.statements):
         if found := re.match(
             r"create (?:database|schema|transient table|stage|role|user|warehouse|tag|"
-            r"masking policy|stream|file format|pipe|task|storage integration) if not exists (?P<name>[\w.]+)",
+            r"masking policy|stream|file format|pipe|task|storage integration) "
+            r"if not exists (?P<name>[\w.]+)",
             sql,
         ):
             name = found["name"]
@@ -277,15 +278,9 @@ def test_the_service_logs_in_with_a_key_alone(plan: Plan, public_key: bytes) -> 
 
 
 def test_what_is_deleted_cannot_be_brought_back_for_long(plan: Plan) -> None:
-    days = dict(
-        match.groups()
-        for item in plan.statements()
-        if (
-            match := re.fullmatch(
-                r"alter database (\w+) set data_retention_time_in_days = (\d)", item.sql
-            )
-        )
-    )
+    retention = re.compile(r"alter database (\w+) set data_retention_time_in_days = (\d)")
+    found = (retention.fullmatch(item.sql) for item in plan.statements())
+    days = {match[1]: match[2] for match in found if match}
     assert days == {"larder_raw": "0", "larder_analytics": "0", "larder": "0", "larder_vault": "1"}
     tables = [item.sql for item in plan.statements() if re.match(r"create\b.* table", item.sql)]
     assert len(tables) == 6

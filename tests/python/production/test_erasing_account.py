@@ -312,6 +312,15 @@ def test_what_could_not_be_removed_is_found(
     assert token not in "".join(report.traces)
 
 
+def test_a_token_that_stays_in_the_copy_of_the_vault_is_found(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("loaders.erasing.account.exchange_tokens", lambda *_: None)
+        assert erase_everywhere(home.settings, GONE, now).traces == [f"{PEOPLE}.tokens"]
+    assert erase_everywhere(home.settings, GONE, now).is_proven
+
+
 def test_a_text_anywhere_is_a_trace(home: Home, token: str) -> None:
     with open_snowflake(home.settings, "transformer") as connection:
         fetch(connection, f"create table {ANALYTICS}.marts.notes (note varchar)")
