@@ -1,9 +1,9 @@
-"""Erase a person from everything that exists: home folder, landing zone, lake and backup."""
+"""Erase a person from everything there is: home, landing zone, lake, Snowflake and backup."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,10 @@ from larder.errors import BackupError
 from larder.serving.lake import fetched_files, rewrite_without
 from larder.settings import Settings
 from loaders.erasing import Erasure, erase
+from loaders.erasing.account import AccountTables
+from loaders.erasing.elsewhere import Elsewhere
+from loaders.erasing.person import Person
+from loaders.upload import exchange_tokens
 
 
 class LakeCopies:
@@ -22,13 +26,16 @@ class LakeCopies:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def erase(self, tokens: list[str]) -> list[str]:
-        """Take the owners of these tokens out of the lake."""
-        return rewrite_without(self._settings, tokens)
+    def erase(self, person: Person, report: Erasure) -> None:
+        """Take the person out of the lake."""
+        report.copies += rewrite_without(self._settings, person.tokens)
 
-    def copies(self) -> AbstractContextManager[Iterator[tuple[str, Path]]]:
+    def copies(self, _texts: Sequence[str]) -> AbstractContextManager[Iterator[tuple[str, Path]]]:
         """Give every file of the lake to be searched."""
         return fetched_files(self._settings)
+
+    def forget(self, _texts: Sequence[str], _report: Erasure) -> None:
+        """Do nothing: the lake has no vault."""
 
 
 def erase_everywhere(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> Erasure:
@@ -40,7 +47,11 @@ def erase_everywhere(settings: Settings, customer_id: str, now: Callable[[], dat
     with backup_lock(settings, "larder erase"):
         # what a killed backup was taking
         shutil.rmtree(frozen_folder(settings), ignore_errors=True)
-        return erase(settings, customer_id, now, [LakeCopies(settings)] if settings.lake else [])
+        elsewhere: list[Elsewhere] = [LakeCopies(settings)] if settings.lake else []
+        if settings.target == "prod":
+            exchange_tokens(settings, now)  # whom only another home has met is erased, too
+            elsewhere.append(AccountTables(settings, now))
+        return erase(settings, customer_id, now, elsewhere)
 
 
 def withdraw_from_backup(settings: Settings, now: Callable[[], datetime]) -> Backup | None:

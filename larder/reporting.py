@@ -301,8 +301,8 @@ def print_erasure(console: Console, erasure: Erasure) -> None:
         console.print(f"[red]not searchable:[/red] {file}", highlight=False, soft_wrap=True)
     if erasure.is_proven and not erasure.unsearchable:
         console.print(
-            f"Proved by searching {erasure.searched_files:,} files: no trace is left. Counts that "
-            "the person was part of are made anew by the next larder run.",
+            f"Proved by searching {erasure.searched_files:,} files and tables: no trace is left. "
+            "Counts that the person was part of are made anew by the next larder run.",
             highlight=False,
         )
 

@@ -14,8 +14,9 @@ from larder.settings import Settings
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-RAW, ANALYTICS, PUBLISHED = "larder_raw", "larder_analytics", "larder"
+RAW, VAULT, ANALYTICS, PUBLISHED = "larder_raw", "larder_vault", "larder_analytics", "larder"
 LANDING = f"{RAW}.landing"
+PEOPLE = f"{VAULT}.people"
 
 Role = Literal["loader", "transformer", "reader"]
 WAREHOUSES: dict[Role, str] = {

@@ -17,6 +17,8 @@ from larder.errors import WarehouseBusyError, WarehouseError
 from larder.settings import Settings
 
 PUBLISHED_CATALOG = "larder"
+# where a generation says what it is, and how many rows each of its tables has
+METADATA_TABLE = "larder_generation"
 # The oldest storage format; every DuckDB 1.x reads it, and so does 2.x.
 PUBLISHED_STORAGE_VERSION = "v1.0.0"
 # A generation may be swept between following the link and opening the file, when the reader

@@ -9,21 +9,17 @@ segment is there whole, once, or not yet.
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from larder.errors import WarehouseError
 from larder.lock import hold
 from larder.progress import Progress
 from larder.settings import Settings
@@ -33,6 +29,9 @@ from loaders.asides import make_aside, remove_aside, sweep_asides
 from loaders.audit.verdicts import VERDICT_SCHEMA, Verdicts
 from loaders.checks import SEGMENT_COLUMNS
 from loaders.ledger import find_segments, read_origins
+from loaders.staging import copy_into, own_place, staged, transaction
+from loaders.vault import open_vault
+from loaders.vault_copy import bring_up_to_date
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 # One COPY takes at most 1,000 named files.
 SEGMENTS_AT_ONCE = 200
 BYTES_AT_ONCE = 512 * 1024 * 1024
-FILE_FORMAT = "file_format = (type = parquet use_logical_type = true)"
+STAGE = f"{LANDING}.segments"
 MANIFEST_SCHEMA = pa.schema(
     [
         ("segment", pa.string()),
@@ -57,11 +56,12 @@ MANIFEST_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class UploadSummary:
-    """Count what an upload sent: segments, their rows, and verdicts."""
+    """Count what an upload sent: segments, their rows, verdicts, and tokens of the vault."""
 
     segments: int = 0
     records: int = 0
     verdicts: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,37 +73,66 @@ class _Segment:
 
 
 def upload(
-    settings: Settings, now: Callable[[], datetime], progress: Progress | None = None
+    settings: Settings,
+    now: Callable[[], datetime],
+    progress: Progress | None = None,
+    *,
+    erasing: Collection[str] = (),
 ) -> UploadSummary:
     """Bring the raw tables up to date with the segments and verdicts of the home folder.
 
-    A segment that an erasure has rewritten takes the place of what was there of it. `progress` is
-    called with segments done and segments to do.
+    The vault goes first: no record may be in Snowflake with a token that the vault's copy does not
+    know. A segment that an erasure has rewritten, or that another home has made of the same file,
+    takes the place of what was there of it. `progress` is called with segments done and segments to
+    do; `erasing` are the tokens of the person whom the caller is erasing.
 
     Raises:
         WarehouseError: Snowflake refuses or is lost; what is finished stays, nothing is half done.
+            Or the vault and its copy cannot be brought together; nothing was uploaded.
         WarehouseBusyError: another upload of this home did not end in time.
+        KeyMismatchError: the vault cannot be used, or its copy was made with another key.
     """
     raw = settings.raw_folder
     if not raw.is_dir():
         return UploadSummary()
-    locks = raw / "_locks"
-    locks.mkdir(exist_ok=True)
-    with (
-        hold(locks / "upload", "larder upload", settings.lock_wait_seconds, now=now),
-        open_snowflake(settings, "loader") as connection,
-    ):
+    with _uploading(settings, now) as connection:
         sweep_asides(raw)
-        fetch(connection, f"remove {_stage(settings)}")  # what a killed upload has left
+        # what a killed upload has left
+        fetch(connection, f"remove {own_place(settings, STAGE)}")
         known = dict(fetch(connection, f"select segment, stamp from {LANDING}.manifest"))
+        # listed before the vault is copied: what is loaded meanwhile may hold newer tokens
         pending = [one for one in _segments(raw) if known.get(one.name) != one.stamp]
+        tokens = bring_up_to_date(settings, connection, erasing)
         records = done = 0
         for batch in _batches(pending):
             records += _send(settings, connection, batch, known, now())
             done += len(batch)
             if progress:
                 progress("segments", done, len(pending))
-        return UploadSummary(done, records, _send_verdicts(settings, connection))
+        return UploadSummary(done, records, _send_verdicts(settings, connection), tokens)
+
+
+def exchange_tokens(settings: Settings, now: Callable[[], datetime]) -> None:
+    """Bring the vault and its copy together, and no records.
+
+    Raises:
+        as `upload`.
+    """
+    with _uploading(settings, now) as connection:
+        with open_vault(settings) as vault:
+            buried = vault.buried_tokens()
+        bring_up_to_date(settings, connection, buried)
+
+
+@contextmanager
+def _uploading(settings: Settings, now: Callable[[], datetime]) -> Iterator[SnowflakeConnection]:
+    locks = settings.raw_folder / "_locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (
+        hold(locks / "upload", "larder upload", settings.lock_wait_seconds, now=now),
+        open_snowflake(settings, "loader") as connection,
+    ):
+        yield connection
 
 
 def _segments(raw: Path) -> Iterator[_Segment]:
@@ -152,16 +181,19 @@ def _send(
             for one in batch
         ]
         pq.write_table(pa.Table.from_pylist(manifest, MANIFEST_SCHEMA), aside / "manifest.parquet")
-        replaced = [one.name for one in batch if one.name in known]
-        with _staged(settings, connection, aside) as stage, _transaction(connection):
+        # by the last part, which names a content: another home loaded it in another hour
+        contents = {PurePosixPath(one.name).name for one in batch}
+        replaced = [name for name in known if PurePosixPath(name).name in contents]
+        place = own_place(settings, STAGE)
+        with staged(connection, place, aside) as stage, transaction(connection):
             if replaced:
                 marks = ", ".join(["%s"] * len(replaced))
                 for table in ("records", "manifest"):
                     statement = f"delete from {LANDING}.{table} where segment in ({marks})"
                     fetch(connection, statement, *replaced)
             records = sum(records for records, _ in rows.values())
-            _copy(connection, stage, "records", records)
-            _copy(connection, stage, "manifest", len(batch))
+            for table, sent in (("records", records), ("manifest", len(batch))):
+                copy_into(connection, f"{LANDING}.{table}", f"{stage}/{table}.parquet", sent)
         return records
     finally:
         remove_aside(aside)
@@ -204,57 +236,10 @@ def _send_verdicts(settings: Settings, connection: SnowflakeConnection) -> int:
     aside = make_aside(settings.raw_folder)
     try:
         rows = [{name: getattr(one, name) for name in VERDICT_SCHEMA.names} for one in new]
+        place = own_place(settings, STAGE)
         pq.write_table(pa.Table.from_pylist(rows, VERDICT_SCHEMA), aside / "verdicts.parquet")
-        with _staged(settings, connection, aside) as stage, _transaction(connection):
-            _copy(connection, stage, "verdicts", len(new))
+        with staged(connection, place, aside) as stage, transaction(connection):
+            copy_into(connection, f"{LANDING}.verdicts", f"{stage}/verdicts.parquet", len(new))
     finally:
         remove_aside(aside)
     return len(new)
-
-
-def _stage(settings: Settings) -> str:
-    """Name the place on the stage that only uploads of this home use, one at a time."""
-    home = f"{socket.gethostname()} {settings.home}"
-    return f"@{LANDING}.segments/{sha256(home.encode()).hexdigest()[:16]}"
-
-
-@contextmanager
-def _staged(settings: Settings, connection: SnowflakeConnection, folder: Path) -> Iterator[str]:
-    """Put the files of a folder on the stage, under a name never used before; then remove them."""
-    stage = f"{_stage(settings)}/{uuid4().hex}"
-    for file in sorted(folder.iterdir()):
-        fetch(
-            connection,
-            f"put {literal(file.as_uri())} {stage} auto_compress = false overwrite = true",
-        )
-    yield stage
-    fetch(connection, f"remove {stage}")
-
-
-@contextmanager
-def _transaction(connection: SnowflakeConnection) -> Iterator[None]:
-    fetch(connection, "begin")
-    try:
-        yield
-    except BaseException:
-        with suppress(Exception):  # it ends with the session in any case
-            connection.rollback()
-        raise
-    fetch(connection, "commit")
-
-
-def _copy(connection: SnowflakeConnection, stage: str, table: str, rows: int) -> None:
-    """Copy a staged file into its table, or raise: a file that is not there is no error of COPY."""
-    from snowflake.connector import DictCursor
-
-    with connection.cursor(DictCursor) as cursor:
-        cursor.execute(
-            f"copy into {LANDING}.{table} from {stage}/{table}.parquet {FILE_FORMAT} "
-            "match_by_column_name = case_insensitive"
-        )
-        copied = sum(int(one.get("rows_loaded") or 0) for one in cursor.fetchall())
-    if copied != rows:
-        raise WarehouseError(
-            f"{copied:,} of {rows:,} rows arrived in {LANDING}.{table}, so none was taken: "
-            "somebody has emptied the stage meanwhile. Run again."
-        )

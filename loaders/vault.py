@@ -34,11 +34,13 @@ create table if not exists tokens (
     domain text not null,
     person_hash blob not null,
     token text not null,
+    is_copied integer not null default 0,
     primary key (domain, person_hash)
 ) without rowid;
 create table if not exists tombstones (
     domain text not null,
     person_hash blob not null,
+    is_copied integer not null default 0,
     primary key (domain, person_hash)
 ) without rowid;
 create table if not exists erasures (
@@ -69,6 +71,7 @@ class Vault:
         self._connection.execute("begin immediate")
         for statement in SCHEMA.split(";"):
             self._connection.execute(statement)
+        self._add_columns()
         row = self._connection.execute("select fingerprint from vault").fetchone()
         if row is None:
             self._connection.execute("insert into vault values (?)", [fingerprint(key)])
@@ -80,6 +83,15 @@ class Vault:
                 f"The vault in {path.parent} was made with key {row[0]}, the key file holds "
                 f"{fingerprint(key)}. Point LARDER_KEY_FILE at the right key; nothing was changed."
             )
+
+    def _add_columns(self) -> None:
+        """Give the file of an earlier version what this one knows."""
+        for table in ("tokens", "tombstones"):
+            columns = self._connection.execute(f"pragma table_info({table})").fetchall()
+            if "is_copied" not in {name for _, name, *_ in columns}:
+                self._connection.execute(
+                    f"alter table {table} add column is_copied integer not null default 0"
+                )
 
     def __enter__(self) -> Vault:
         return self
@@ -142,7 +154,8 @@ class Vault:
             self._connection.execute("begin immediate")
             # Another loader may have been first: its token stays, and so does an erasure.
             self._connection.executemany(
-                "insert or ignore into tokens select ?1, ?2, ?3 where not exists "
+                "insert or ignore into tokens (domain, person_hash, token) "
+                "select ?1, ?2, ?3 where not exists "
                 "(select 1 from tombstones where domain = ?1 and person_hash = ?2)",
                 [(domain, hashed, secrets.token_hex(16)) for hashed in new],
             )
@@ -170,7 +183,7 @@ class Vault:
         with self._lock:
             self._connection.execute("begin immediate")
             self._connection.executemany(
-                "insert or ignore into tombstones values (?, ?)",
+                "insert or ignore into tombstones (domain, person_hash) values (?, ?)",
                 [(domain, person_hash(self._key, person_id)) for person_id in person_ids],
             )
             self._connection.execute("commit")
@@ -223,7 +236,8 @@ class Vault:
         with self._lock:
             self._connection.execute("begin immediate")
             self._connection.executemany(
-                "insert or ignore into tombstones values (?, ?)", list(tombstones)
+                "insert or ignore into tombstones (domain, person_hash) values (?, ?)",
+                list(tombstones),
             )
             self._connection.execute("commit")
             self._erased = -1
@@ -281,14 +295,19 @@ class Vault:
 
 
 def open_vault(settings: Settings) -> Vault:
-    """Open the vault; the first time, make it and its key.
+    """Open the vault; the first time, bring back its copy, or make it and its key.
 
     Raises:
         KeyMismatchError: the key is missing, unreadable or another one than the vault's.
+        WarehouseError: the vault is not here, and Snowflake does not tell whether it has a copy.
     """
     folder = settings.vault_folder
     path = folder / "vault.sqlite"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
+    if settings.target == "prod" and not path.exists():
+        from loaders.vault_copy import bring_back  # which needs vaults itself
+
+        bring_back(settings, path)
     key = read_key(settings.key_file) if path.exists() else make_key(settings.key_file)
     return Vault(path, key)

@@ -1,9 +1,9 @@
 -- The tables and stages that the loader writes. Never replaced: `create or replace` would empty
--- them. A column that a later version adds comes as `alter table … add column if not exists`.
+-- them. Transient, so that what is erased is in no Fail-safe. A column that a later version adds comes as `alter table … add column if not exists`.
 use role sysadmin;
 
 -- one row per record as it came, rejected ones included; `segment` names the file it came in
-create table if not exists larder_raw.landing.records (
+create transient table if not exists larder_raw.landing.records (
     payload varchar,
     natural_key varchar,
     content_hash varchar,
@@ -22,7 +22,7 @@ create table if not exists larder_raw.landing.records (
 );
 
 -- one row per segment; its records are there when this row is, for both come in one transaction
-create table if not exists larder_raw.landing.manifest (
+create transient table if not exists larder_raw.landing.manifest (
     segment varchar,
     source varchar,
     entity varchar,
@@ -35,7 +35,7 @@ create table if not exists larder_raw.landing.manifest (
 );
 
 -- one row per decision of an audit on a segment; the newest counts
-create table if not exists larder_raw.landing.verdicts (
+create transient table if not exists larder_raw.landing.verdicts (
     segment varchar,
     verdict varchar,
     decided_at timestamp_ntz(6),
@@ -47,7 +47,7 @@ create stage if not exists larder_raw.landing.segments
 comment = 'Parquet segments on their way into records';
 
 -- one row per person and domain; the hash is HMAC-SHA-256 of the person's id, hexadecimal
-create table if not exists larder_vault.people.tokens (
+create transient table if not exists larder_vault.people.tokens (
     domain varchar not null,
     person_hash varchar not null,
     token varchar not null,
@@ -55,16 +55,20 @@ create table if not exists larder_vault.people.tokens (
 );
 
 -- one row per erased person and domain: no loader takes anything of them any more
-create table if not exists larder_vault.people.tombstones (
+create transient table if not exists larder_vault.people.tombstones (
     domain varchar not null,
     person_hash varchar not null,
     primary key (domain, person_hash)
 );
 
--- one row: which key the vault was made with
-create table if not exists larder_vault.people.fingerprint (
-    fingerprint varchar not null
+-- one row: which key the vault was made with; who writes tokens first counts a turn, which locks it
+create transient table if not exists larder_vault.people.fingerprint (
+    fingerprint varchar not null,
+    turns number(38, 0) not null
 );
+
+create stage if not exists larder_vault.people.arriving
+comment = 'Tokens and tombstones on their way into the vault';
 
 create stage if not exists larder_analytics.deployment.code
 comment = 'larder.learning as the zip that the Python models import';

@@ -3,7 +3,7 @@
 -- is added in 10_databases.sql and here.
 use role securityadmin;
 
--- loader: writes raw and the vault; nothing of what dbt builds
+-- loader: writes raw and the vault, and takes erased people out of both; nothing of what dbt builds
 grant usage on warehouse larder_loading to role larder_loader;
 grant usage on database larder_raw to role larder_loader;
 grant usage on schema larder_raw.landing to role larder_loader;
@@ -14,8 +14,12 @@ grant usage on database larder_vault to role larder_loader;
 grant usage on schema larder_vault.people to role larder_loader;
 grant select, insert, delete on all tables in schema larder_vault.people to role larder_loader;
 grant select, insert, delete on future tables in schema larder_vault.people to role larder_loader;
+-- to count a turn, which keeps other homes out until it is over
+grant update on table larder_vault.people.fingerprint to role larder_loader;
+grant read, write on stage larder_vault.people.arriving to role larder_loader;
 
--- transformer: reads raw, builds analytics, publishes; nothing of the vault
+-- transformer: reads raw, builds analytics, publishes; nothing of the vault. It owns the tables that
+-- it makes, and so needs no more to take erased people out of them
 grant usage on warehouse larder_transforming to role larder_transformer;
 grant usage on database larder_raw to role larder_transformer;
 grant usage on schema larder_raw.landing to role larder_transformer;

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from larder.cli.group import DONE, FAILED, larder, now, output, require_duckdb
+from larder.cli.group import DONE, FAILED, larder, now, output, require_account
 from larder.reporting import SHOWN_OF_DEAD_LETTERS, print_dead_letters, print_erasure
 from larder.settings import Settings
 
@@ -74,7 +74,7 @@ def erase_command(settings: Settings, customer_id: str) -> int:
     from larder.backup.reporting import print_backup
     from larder.erasure import erase_everywhere, withdraw_from_backup
 
-    require_duckdb(settings, "erase")
+    require_account(settings)
     erasure = erase_everywhere(settings, customer_id, now)
     print_erasure(output, erasure)
     withdrawn = withdraw_from_backup(settings, now)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import duckdb
 
 from larder import warehouse
-from larder.serving.publish import MARTS_SCHEMA, METADATA_TABLE
+from larder.serving.publish import MARTS_SCHEMA
 from larder.serving.snowflake_publish import SERVED
 from larder.serving.snowflake_tables import Column, open_tables
 from larder.settings import Settings
-from larder.warehouse import literal, quoted
+from larder.warehouse import METADATA_TABLE, literal, quoted
 
 # When a run happened is no result of it.
 MOMENTS_OF_RUNS = ("accepted_at",)

@@ -23,10 +23,9 @@ from larder import warehouse
 from larder.errors import WarehouseError
 from larder.lock import hold
 from larder.settings import Settings
-from larder.warehouse import literal, quoted
+from larder.warehouse import METADATA_TABLE, literal, quoted
 
 MARTS_SCHEMA = "marts"
-METADATA_TABLE = "larder_generation"
 KEPT_GENERATIONS = 3
 FILE_NAME = f"{warehouse.PUBLISHED_CATALOG}.duckdb"
 _STAMP = "%Y%m%dT%H%M%S%fZ"

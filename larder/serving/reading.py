@@ -21,9 +21,9 @@ from rich.table import Table
 from larder import snowflake, warehouse
 from larder.errors import WarehouseError
 from larder.serving.marts import Marts, open_marts
-from larder.serving.publish import MARTS_SCHEMA, METADATA_TABLE
+from larder.serving.publish import MARTS_SCHEMA
 from larder.settings import PROJECT_ROOT, Settings
-from larder.warehouse import quoted
+from larder.warehouse import METADATA_TABLE, quoted
 
 # A terminal shows no more with profit; `--format csv` and `larder export` give everything.
 SHOWN_ROWS = 200

@@ -19,7 +19,6 @@ from larder.errors import WarehouseError
 from larder.serving.publish import (
     KEPT_GENERATIONS,
     MARTS_SCHEMA,
-    METADATA_TABLE,
     Publication,
     PublishedTable,
     expired,
@@ -27,6 +26,7 @@ from larder.serving.publish import (
 )
 from larder.settings import Settings
 from larder.snowflake import ANALYTICS, PUBLISHED, fetch, open_snowflake
+from larder.warehouse import METADATA_TABLE
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection

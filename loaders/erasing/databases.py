@@ -10,29 +10,19 @@ import duckdb
 import pyarrow as pa
 
 from larder.settings import Settings
-from larder.warehouse import PUBLISHED_STORAGE_VERSION, attach, literal, open_memory, quoted
+from larder.warehouse import (
+    METADATA_TABLE,
+    PUBLISHED_STORAGE_VERSION,
+    attach,
+    literal,
+    open_memory,
+    quoted,
+)
 from loaders.asides import commit
+from loaders.erasing.changes import HASH_COLUMN, find_changes
 from loaders.erasing.person import Person
 from loaders.erasing.report import Erasure
 
-EVENT_COLUMNS = frozenset(
-    {
-        "basket_id",
-        "event_id",
-        "event_key",
-        "interacted_at",
-        "menu_event_key",
-        "movement_key",
-        "occurred_at",
-        "order_id",
-        "order_line_key",
-        "ordered_at",
-        "sale_key",
-        "session_key",
-        "sold_at",
-    }
-)
-HASH_COLUMN = "content_hash"
 # Where it is not known, any other hash is as good until the full refresh.
 NEW_HASH = (
     ", content_hash = coalesce("
@@ -85,6 +75,7 @@ def erase_from_database(
             if not settled.issuperset(content_hash for (content_hash,) in rows):
                 settings.refresh_file.touch()
         report.tables += len(tables)
+        _count_again(connection)
         attach(connection, beside[1], "rewritten", read_only=False, storage_version=version)
         connection.execute("copy from database cleaned to rewritten")
         connection.execute("detach cleaned")
@@ -101,34 +92,48 @@ def _tables_with_person(
 
     Each returns a row for each one that it changes: its new content hash, if it has any.
     """
-    columns: dict[tuple[str, str], list[tuple[str, bool]]] = {}
-    for schema, table, column, is_nullable in connection.execute(
+    columns = connection.execute(
         "select columns.schema_name, columns.table_name, column_name, columns.is_nullable "
         "from duckdb_columns() as columns inner join duckdb_tables() as tables "
         "using (database_name, schema_name, table_name) where database_name = $catalog",
         {"catalog": catalog},
-    ).fetchall():
-        columns.setdefault((schema, table), []).append((column, is_nullable))
+    ).fetchall()
     tokens = ", ".join(literal(token) for token in person.tokens)
     statements = []
-    for (schema, table), described in columns.items():
-        name = f"{quoted(schema)}.{quoted(table)}"
-        is_event = not EVENT_COLUMNS.isdisjoint(column for column, _ in described)
-        has_hash = any(column == HASH_COLUMN for column, _ in described)
-        changes = NEW_HASH if has_hash else ""
-        returned = HASH_COLUMN if has_hash else "null"
-        for column, is_nullable in described:
-            if not column.endswith(("_token", "_key")):
-                continue
-            condition = f"{quoted(column)}::varchar in ({tokens})"
-            found = connection.execute(
-                f"select count(*) from {quoted(catalog)}.{name} where {condition}"
-            ).fetchall()[0][0]
-            if found and is_event and is_nullable:
-                statements.append(
-                    f"update cleaned.{name} set {quoted(column)} = null{changes} "
-                    f"where {condition} returning {returned}"
-                )
-            elif found:
-                statements.append(f"delete from cleaned.{name} where {condition} returning null")
+    for change in find_changes(columns):
+        name = f"{quoted(change.schema)}.{quoted(change.table)}"
+        condition = f"{quoted(change.column)}::varchar in ({tokens})"
+        found = connection.execute(
+            f"select count(*) from {quoted(catalog)}.{name} where {condition}"
+        ).fetchall()[0][0]
+        if found and change.keeps_row:
+            statements.append(
+                f"update cleaned.{name} set {quoted(change.column)} = null"
+                f"{NEW_HASH if change.has_hash else ''} where {condition} "
+                f"returning {HASH_COLUMN if change.has_hash else 'null'}"
+            )
+        elif found:
+            statements.append(f"delete from cleaned.{name} where {condition} returning null")
     return statements
+
+
+def _count_again(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a generation say how many rows it has now."""
+    found = connection.execute(
+        "select schema_name from duckdb_tables() "
+        "where database_name = 'cleaned' and table_name = $name",
+        {"name": METADATA_TABLE},
+    ).fetchall()
+    if not found:
+        return  # the build
+    metadata = f"cleaned.{quoted(found[0][0])}.{METADATA_TABLE}"
+    tables = connection.execute(
+        "select schema_name, table_name from duckdb_tables() where database_name = 'cleaned' "
+        f"and table_name in (select table_name from {metadata})"
+    ).fetchall()
+    for schema, table in tables:
+        connection.execute(
+            f"update {metadata} set row_count = "
+            f"(select count(*) from cleaned.{quoted(schema)}.{quoted(table)}) "
+            f"where table_name = {literal(table)}"
+        )

@@ -1,21 +1,27 @@
-"""Copies of what is published that lie outside the home folder."""
+"""Places outside the home folder that hold what was loaded, built or published."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
+
+from loaders.erasing.person import Person
+from loaders.erasing.report import Erasure
 
 
 class Elsewhere(Protocol):
     """A place, such as the lake, that an erasure has to reach as well."""
 
-    def erase(self, tokens: list[str]) -> list[str]:
-        """Take the owners of these tokens out, who have left the generations already.
+    def erase(self, person: Person, report: Erasure) -> None:
+        """Take the person out, who has left the home already."""
 
-        Returns what was rewritten or removed.
+    def copies(self, texts: Sequence[str]) -> AbstractContextManager[Iterator[tuple[str, Path]]]:
+        """Give the name of everything there, each with a local file to search.
+
+        The file has at least what may hold one of the texts.
         """
 
-    def copies(self) -> AbstractContextManager[Iterator[tuple[str, Path]]]:
-        """Give the name of every file there, each with a local copy to search."""
+    def forget(self, texts: Sequence[str], report: Erasure) -> None:
+        """Forget the tokens, which the vault has just forgotten."""

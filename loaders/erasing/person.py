@@ -33,6 +33,11 @@ class Person:
         """Return every id and value; a text that contains none of them is not about the person."""
         return [*dict.fromkeys([*(one for ids in self.ids.values() for one in ids), *self.values])]
 
+    def telling(self) -> list[str]:
+        """Return what is looked for anywhere: tokens, values, and the ids that tell enough."""
+        ids = (one for of_domain in self.ids.values() for one in of_domain)
+        return [*dict.fromkeys([*self.tokens, *self.values, *filter(is_telling, ids)])]
+
     def needles(self) -> list[bytes]:
         """Return the bytes to look for in files, plain and as JSON escapes them."""
         escaped = (json.dumps(text)[1:-1] for text in self.texts())

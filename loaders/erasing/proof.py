@@ -16,7 +16,7 @@ from loaders.entities import read_entities
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.elsewhere import Elsewhere
 from loaders.erasing.landing_files import rewrite_landing_file
-from loaders.erasing.person import Person, is_telling
+from loaders.erasing.person import Person
 from loaders.erasing.report import Erasure
 from loaders.erasing.search import contains, is_found_inside
 from loaders.landing import LandingFile
@@ -44,7 +44,7 @@ def prove(
         search = _Search(settings, connection, vault, person)
         _search_folders(settings, zone, search, report)
         for place in elsewhere:
-            _search_copies(place, search, report)
+            _search_copies(place, search, words_of(vault, person), report)
         for version in zone.kept_versions():
             report.searched_files += 1
             name = f"landing/{version.file.relative}"
@@ -62,8 +62,16 @@ def prove(
                 report.old_versions += 1
 
 
-def _search_copies(place: Elsewhere, search: _Search, report: Erasure) -> None:
-    with place.copies() as copies:
+def words_of(vault: Vault, person: Person) -> list[str]:
+    """Return what is searched for: tokens, telling values and ids, and the keyed hashes of ids."""
+    ids = [one for of_domain in person.ids.values() for one in of_domain]
+    return [*person.telling(), *(hashed.hex() for hashed in vault.hashes(ids))]
+
+
+def _search_copies(
+    place: Elsewhere, search: _Search, words: Sequence[str], report: Erasure
+) -> None:
+    with place.copies(words) as copies:
         for name, file in copies:
             report.searched_files += 1
             try:
@@ -114,9 +122,8 @@ class _Search:
         vault: Vault,
         person: Person,
     ) -> None:
-        ids = [one for of_domain in person.ids.values() for one in of_domain]
         hashes = [hashed for of_domain in person.ids.values() for hashed in vault.hashes(of_domain)]
-        self._texts = [*person.tokens, *person.values, *filter(is_telling, ids)]
+        self._texts = person.telling()
         self._raw = [
             *hashes,
             *(hashed.hex().encode() for hashed in hashes),

@@ -27,13 +27,18 @@ def contains(path: Path, needles: Iterable[bytes]) -> bool:
     return False
 
 
+def pattern_of(texts: Iterable[str]) -> str:
+    """Return what finds any of these texts, with no word character on either side."""
+    return "|".join(rf"(?:^|[^\w-]){re.escape(text)}(?:[^\w-]|$)" for text in texts)
+
+
 def is_found_inside(
     connection: duckdb.DuckDBPyConnection, file: Path, texts: list[str], raw: list[bytes]
 ) -> bool:
     """Search what compression hides from a search of the bytes."""
-    pattern = "|".join(rf"(?:^|[^\w-]){re.escape(text)}(?:[^\w-]|$)" for text in texts)
     if not texts:
         return False
+    pattern = pattern_of(texts)
     if file.suffix == ".parquet":
         relation = f"read_parquet({literal(str(file))}, hive_partitioning = false)"
         return _is_in_relation(connection, relation, pattern)

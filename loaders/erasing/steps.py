@@ -26,7 +26,7 @@ from loaders.erasing.databases import erase_from_database, find_databases
 from loaders.erasing.elsewhere import Elsewhere
 from loaders.erasing.landing_files import rewrite_landing_file
 from loaders.erasing.person import Person, find_person
-from loaders.erasing.proof import prove
+from loaders.erasing.proof import prove, words_of
 from loaders.erasing.report import Erasure
 from loaders.erasing.search import contains
 from loaders.erasing.segments import (
@@ -104,6 +104,8 @@ def _erase(
         remove(settings, zone, connection, vault, person, report, now, elsewhere)
         for domain, ids in person.ids.items():
             vault.forget(domain, ids)
+        for place in elsewhere:
+            place.forget(words_of(vault, person), report)
         vault.write_plan(customer_id, None)
         scrub_vault(settings, vault, person, report)
 
@@ -129,7 +131,7 @@ def remove(
         erase_from_database(settings, database, version, person, rehashed, report)
     erase_from_truth(settings, person, report)
     for place in elsewhere:
-        report.copies += place.erase(person.tokens)
+        place.erase(person, report)
     report.tokens = len(person.tokens)
     prove(settings, zone, vault, person, report, elsewhere)
 

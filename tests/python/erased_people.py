@@ -159,12 +159,12 @@ def die_at(patch: pytest.MonkeyPatch, places: tuple[str, ...], moment: int) -> N
     calls = 0
 
     def dying(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             nonlocal calls
             calls += 1
             if calls == moment:
                 raise KeyboardInterrupt
-            return original(*arguments)
+            return original(*arguments, **options)
 
         return call
 

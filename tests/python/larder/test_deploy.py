@@ -152,8 +152,9 @@ def test_what_is_used_is_made_before_and_nobody_is_let_in_before_the_check(
     )
     for number, sql in enumerate(account.statements):
         if found := re.match(
-            r"create (?:database|schema|table|stage|role|user|warehouse|tag|masking policy|stream|"
-            r"file format|pipe|task|storage integration) if not exists (?P<name>[\w.]+)",
+            r"create (?:database|schema|transient table|stage|role|user|warehouse|tag|"
+            r"masking policy|stream|file format|pipe|task|storage integration) "
+            r"if not exists (?P<name>[\w.]+)",
             sql,
         ):
             name = found["name"]
@@ -213,6 +214,8 @@ def test_a_role_has_no_more_rights_than_its_work_needs(plan: Plan) -> None:
     assert databases_of(plan, "larder_transformer") == {"larder_raw", "larder_analytics", "larder"}
     on_vault = {role for role, _, _, name in rights(plan) if name.startswith("larder_vault")}
     assert on_vault == {"larder_loader", "larder_privacy_officer"}
+    changes = [(role, name) for role, right, _, name in rights(plan) if right == "update"]
+    assert changes == [("larder_loader", "larder_vault.people.fingerprint")]
     of_reader = {privilege for role, privilege, _, _ in rights(plan) if role == "larder_reader"}
     assert of_reader == {"usage", "select"}
     on_raw = {
@@ -232,6 +235,23 @@ def test_a_role_has_no_more_rights_than_its_work_needs(plan: Plan) -> None:
     }
     owned = [(role, name) for role, right, _, name in rights(plan) if right == "ownership"]
     assert owned == [("larder_transformer", "larder.marts")]
+
+
+def test_who_may_take_an_erased_person_out_of_what(plan: Plan) -> None:
+    """The job itself: as loader of what it wrote, as transformer of the tables that it owns."""
+    may_delete = {
+        (role, name.partition(".")[0])
+        for role, right, _, name in rights(plan)
+        if right in ("delete", "truncate", "update")
+    }
+    officer = "larder_privacy_officer"
+    assert may_delete == {
+        ("larder_loader", "larder_raw"),
+        ("larder_loader", "larder_vault"),
+        *((officer, one) for one in ("larder_raw", "larder_vault", "larder_analytics", "larder")),
+    }
+    text = "\n".join(statement.sql for statement in plan.statements())
+    assert f"grant role {officer} to user" not in text
 
 
 def test_what_is_made_later_has_the_same_rights(plan: Plan) -> None:
@@ -255,6 +275,22 @@ def test_the_service_logs_in_with_a_key_alone(plan: Plan, public_key: bytes) -> 
     keys = [item.sql for item in plan.statements() if "rsa_public_key" in item.sql]
     assert len(keys) == 1
     assert all(f"rsa_public_key = '{body}'" in sql for sql in keys)
+
+
+def test_what_is_deleted_cannot_be_brought_back_for_long(plan: Plan) -> None:
+    retention = re.compile(r"alter database (\w+) set data_retention_time_in_days = (\d)")
+    found = (retention.fullmatch(item.sql) for item in plan.statements())
+    days = {match[1]: match[2] for match in found if match}
+    assert days == {"larder_raw": "0", "larder_analytics": "0", "larder": "0", "larder_vault": "1"}
+    tables = [item.sql for item in plan.statements() if re.match(r"create\b.* table", item.sql)]
+    assert len(tables) == 6
+    assert all(sql.startswith("create transient table if not exists") for sql in tables)
+    # dbt makes its tables transient unless told otherwise
+    project = (PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8")
+    models = [*PROJECT_ROOT.glob("models/**/*"), *PROJECT_ROOT.glob("snapshots/**/*")]
+    told = [file for file in models if file.is_file() and "transient" in file.read_text("utf-8")]
+    assert "transient" not in project
+    assert not told
 
 
 def test_warehouses_sleep_and_stop_when_the_credits_are_used(plan: Plan) -> None:

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import duckdb
 import pytest
 from erased_people import GONE, STAYS, die_at, order
-from landing_zone import Home, event, line, now
+from landing_zone import NOW, Home, event, line, now
 
 from larder.build import build, target_folder
 from larder.errors import BuildError
+from larder.serving.publish import (
+    PublishedTable,
+    describe_generation,
+    list_generations,
+    publish,
+)
 from larder.settings import Settings
 from loaders.erasing import erase
 
@@ -113,6 +120,20 @@ def test_builds_refresh_everything_until_one_succeeds(
     build(home.settings)
 
     assert asked == [["build", "--full-refresh"]] * 2 + [["build"]]
+
+
+@pytest.mark.usefixtures("token")
+def test_a_generation_says_how_many_rows_are_left(home: Home) -> None:
+    for hour in range(2):
+        publish(home.settings, NOW + timedelta(hours=hour))
+    report = erase(home.settings, GONE, now)
+    assert report.is_proven
+    for name in [one for one in list_generations(home.settings) if one != "one"]:
+        described = describe_generation(home.settings, name)
+        assert described.tables == (
+            PublishedTable("dim_customers", 1),
+            PublishedTable("fct_sales", 2),
+        )
 
 
 def test_databases_lose_the_person_but_not_the_sales(home: Home, token: str) -> None:

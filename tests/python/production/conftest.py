@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from larder.deploy.applying import deploy, make_plan
 from larder.settings import Settings
-from larder.snowflake import open_account
+from larder.snowflake import LANDING, PEOPLE, fetch, open_account, open_snowflake
 
 TIME_LIMIT_SECONDS = 900
 EMULATOR = Path(__file__).with_name("emulated_snowflake.py")
@@ -40,6 +40,14 @@ class Account:
         """Return the statements that the emulator does not know, in their order."""
         lines = (self.folder / "pretended.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
+
+    def forget_records(self, settings: Settings) -> None:
+        """Leave no record and nobody in the vault."""
+        with open_snowflake(settings, "loader") as connection:
+            for table in ("records", "manifest", "verdicts"):
+                fetch(connection, f"delete from {LANDING}.{table}")
+            for table in ("tokens", "tombstones", "fingerprint"):
+                fetch(connection, f"delete from {PEOPLE}.{table}")
 
     @contextmanager
     def fault(self, match: str, **refusal: object) -> Iterator[None]:

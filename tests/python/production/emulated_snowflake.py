@@ -13,6 +13,7 @@ import base64
 import gzip
 import json
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -29,6 +30,7 @@ import fakesnow.arrow
 import fakesnow.cursor
 import fakesnow.server
 import fakesnow.transforms
+import fakesnow.transforms.stage
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,6 +53,7 @@ PROCEDURE = re.compile(
 PRETENDED = re.compile(
     COMMENT + r"(?:grant|revoke|remove|drop procedure|use (?:secondary )?roles?|use warehouse"
     r"|alter session|alter (?:table|view) \S+ modify column|alter schema \S+ (?:set tag|enable)"
+    r"|alter database \S+ set"
     r"|(?:create|alter) (?:role|tag|masking policy|resource monitor|warehouse|user|file format"
     r"|storage integration|pipe|stream|task|replication group))\b",
     re.S | re.I,
@@ -99,6 +102,8 @@ def _small_integers_of_casts(integer_precision: Any) -> Any:
 def _transform_as_duckdb_can(transform: Any) -> Any:
     def transformed(self: Any, expression: Any, params: Any) -> Any:
         _known_functions(expression)
+        for key in list(expression.find_all(exp.PrimaryKey)):
+            key.pop()  # Snowflake enforces none
         if isinstance(expression, exp.Create) and expression.kind in ("VIEW", "TABLE"):
             properties = expression.args.get("properties")
             if properties:  # no temporary table of DuckDB's has a schema
@@ -196,6 +201,18 @@ def patch() -> None:
         fakesnow.arrow.timestamp_to_sf_struct
     )
     fakesnow.transforms.merge = _merge_with_qualified_values(fakesnow.transforms.merge)
+
+
+REMOVE = re.compile(COMMENT + r"remove @([\w.]+)/?(\S*)\s*$", re.S | re.I)
+
+
+def remove_files(statement: str) -> None:
+    """Remove files from a stage, if the statement says so."""
+    if found := REMOVE.match(statement):
+        name, path = found.groups()
+        place = Path(fakesnow.transforms.stage.internal_dir(name.upper(), path))
+        shutil.rmtree(place, ignore_errors=True)
+        place.unlink(missing_ok=True)
 
 
 # Statements on whole schemas, which fakesnow refuses.
@@ -413,6 +430,7 @@ class Emulator:
             is_done = await run_in_threadpool(change_schemas, connection, statement)
         except duckdb.Error as error:
             return f"select error('{str(error).replace(chr(39), '')[:400]}')"
+        remove_files(statement)
         if is_done or PRETENDED.match(statement):
             with self._pretended.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(statement) + "\n")

@@ -29,9 +29,7 @@ def now() -> datetime:
 def settings(account: Account, tmp_path: Path) -> Settings:
     """A home of its own, on an account without any records."""
     found: Settings = account.settings(tmp_path / "home", tmp_path / "home.key")
-    with open_snowflake(found, "loader") as connection:
-        for table in ("records", "manifest", "verdicts"):
-            fetch(connection, f"delete from {LANDING}.{table}")
+    account.forget_records(found)
     return found
 
 
@@ -160,7 +158,7 @@ def test_an_emptied_stage_is_no_upload(settings: Settings, monkeypatch: pytest.M
         return fetch(connection, put_elsewhere if sql.startswith("put") else sql, *values)
 
     with monkeypatch.context() as patch:
-        patch.setattr("loaders.upload.fetch", fetch_elsewhere)
+        patch.setattr("loaders.staging.fetch", fetch_elsewhere)
         with pytest.raises(WarehouseError, match="0 of 3 rows"):
             upload(settings, now)
     assert keys(settings) == []
