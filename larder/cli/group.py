@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from larder import __version__
-from larder.errors import LarderError, SettingsError, UsageError
+from larder.errors import LarderError, UsageError
 from larder.lock import LockHolder, run_lock
 from larder.settings import Settings, read_settings
 
@@ -81,12 +81,3 @@ def require_account(settings: Settings) -> None:
         from larder.snowflake import require_settings
 
         require_settings(settings)
-
-
-def require_duckdb(settings: Settings, command: str) -> None:
-    """Refuse a command that has not been brought to Snowflake."""
-    if settings.target == "prod":
-        raise SettingsError(
-            f"LARDER_TARGET is prod, but `larder {command}` only works on DuckDB yet. Unset "
-            "LARDER_TARGET to run it there."
-        )

@@ -15,12 +15,12 @@ import duckdb
 
 from larder import warehouse
 from larder.errors import WarehouseError
-from larder.serving.publish import MARTS_SCHEMA, METADATA_TABLE
+from larder.serving.publish import MARTS_SCHEMA
 from larder.serving.reading import published_tables, require_known
 from larder.serving.snowflake_publish import NOT_PUBLISHED, SERVED
 from larder.serving.snowflake_tables import open_tables
 from larder.settings import Settings
-from larder.warehouse import literal, quoted
+from larder.warehouse import METADATA_TABLE, literal, quoted
 
 ExportFormat = Literal["csv", "parquet", "ndjson", "json"]
 
