@@ -89,7 +89,7 @@ def _is_there(here: bool, there: bool) -> tuple[str, str]:
 def _tables_here(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Column, ...]]:
     tables: dict[str, tuple[Column, ...]] = {}
     for table, *column in connection.execute(
-        "select table_name, column_name, data_type, is_nullable, comment from duckdb_columns() "
+        "select table_name, column_name, data_type, is_nullable from duckdb_columns() "
         "where schema_name = ? and database_name = ? order by table_name, column_index",
         [MARTS_SCHEMA, HERE],
     ).fetchall():

@@ -47,7 +47,6 @@ class Column:
     name: str
     data_type: str
     is_nullable: bool
-    comment: str | None
 
 
 class SnowflakeTables:
@@ -61,16 +60,16 @@ class SnowflakeTables:
         """Return the columns of all tables of a schema such as `larder.marts`, in lower case."""
         database, _, schema = source.partition(".")
         found: dict[str, tuple[Column, ...]] = {}
-        for table, name, data_type, is_nullable, comment in fetch(
+        for table, name, data_type, is_nullable in fetch(
             self.there,
             "select lower(table_name), lower(column_name), case when data_type = 'NUMBER' "
             "then 'NUMBER(' || numeric_precision || ',' || numeric_scale || ')' "
-            "else data_type end, is_nullable = 'YES', comment "
+            "else data_type end, is_nullable = 'YES' "
             f"from {database}.information_schema.columns where lower(table_schema) = %s "
             "order by table_name, ordinal_position",
             schema,
         ):
-            column = Column(name, _type_here(table, name, data_type), is_nullable, comment or None)
+            column = Column(name, _type_here(table, name, data_type), is_nullable)
             found[table] = (*found.get(table, ()), column)
         return found
 
@@ -88,12 +87,7 @@ class SnowflakeTables:
                 "from Snowflake as it is. Let its model cast it to a plain type."
             )
         typed = ", ".join(f"{quoted(one.name)} {one.data_type}" for one in columns)
-        name = f"{target}.{quoted(table)}"
-        self.connection.execute(f"create table {name} ({typed})")
-        for one in columns:
-            if one.comment is not None:
-                said = warehouse.literal(one.comment)
-                self.connection.execute(f"comment on column {name}.{quoted(one.name)} is {said}")
+        self.connection.execute(f"create table {target}.{quoted(table)} ({typed})")
 
     def fill(self, source: str, target: str, table: str, where: str = "") -> int:
         """Bring the rows of a table, or those that fit, into the empty one; return how many.
