@@ -151,8 +151,6 @@ def read_figures(path: Path = FIGURES) -> Measured:
     }
     grouped: list[dict[str, float]] = [_grouped(home["day_seconds"]) for home in homes]
     steps = {name: _fit([one.get(name, 0.0) for one in grouped], homes) for name in grouped[1]}
-    # what they test is made up, as large as ever
-    steps["unit tests"] = Cost(steps["unit tests"].fixed, 0.0, 0.0)
     # all of the history is loaded at once: the rate of that says more than a day does
     steps["load"] = Cost(
         steps["load"].fixed, _slope(*(_of(home, "load_seconds") for home in places)), 0.0
@@ -185,9 +183,7 @@ def _grouped(seconds: dict[str, float]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in seconds.items():
         layer = name.partition("/")[0]
-        # unit tests know nothing of how much there is
-        renamed = {"test": "tests", "unit_test": "unit tests"}
-        step = "set up" if layer in SETTING_UP else renamed.get(layer, layer)
+        step = "set up" if layer in SETTING_UP else "tests" if layer == "test" else layer
         found[step] = found.get(step, 0.0) + value
     return found
 
@@ -278,7 +274,6 @@ def rows_of_steps(found: Measured) -> Iterator[tuple[str, str, Cost]]:
     yield "scores (simple rates)", "warehouse, Python", found.steps["scores"]
     yield "learned scores and learning", "warehouse, Python", found.steps["learned"]
     yield "tests of data", "warehouse", found.steps["tests"]
-    yield "unit tests", "warehouse", found.steps["unit tests"]
     yield "publish (a copy)", "DuckDB only", found.steps["publish"]
 
 
@@ -311,7 +306,7 @@ def sizes(found: Measured) -> str:
 
 def transforming(found: Measured) -> Cost:
     """Add up what the warehouse does in a build: models, scores and tests."""
-    names = (*LAYERS, *SCORES, "tests", "unit tests", "set up")
+    names = (*LAYERS, *SCORES, "tests", "set up")
     parts = [found.steps[name] for name in names]
     return Cost(
         *(sum(getattr(one, name) for one in parts) for name in ("fixed", "event", "stored"))
@@ -453,7 +448,6 @@ def dearest(found: Measured) -> str:
         "learned scores": ("learned",),
         "simple scores": ("scores",),
         "tests of data": ("tests",),
-        "unit tests": ("unit tests",),
         "anonymised": ("anonymised",),
         "intermediate": ("intermediate",),
         "facts": ("facts",),
@@ -476,7 +470,7 @@ def models(found: Measured) -> str:
     grown = {
         name: cost.of(events, stored_events(events)) - cost.fixed
         for name, cost in found.nodes.items()
-        if not name.startswith(("unit_test/", "scores/"))
+        if not name.startswith("scores/")
     }
     first = sorted(grown.items(), key=lambda one: -one[1])[:8]
     return table(

@@ -16,10 +16,13 @@ from larder import snowflake
 from larder.build_state import (
     fingerprint,
     forget_tested,
+    has_unit_tested,
     holds_any,
     is_drifting,
     mark_tested,
+    mark_unit_tested,
     project_files,
+    unit_test_fingerprint,
 )
 from larder.deploy.archive import learning_import, stage_archive
 from larder.errors import BuildError
@@ -27,6 +30,7 @@ from larder.progress import Progress
 from larder.settings import PROJECT_ROOT, Settings
 
 KEPT_LINES = 40
+WITHOUT_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 FINISHED = ("LogModelResult", "LogTestResult", "LogSeedResult", "LogSnapshotResult")
 
 
@@ -63,6 +67,9 @@ def build(
 ) -> BuildResult:
     """Build and test every model over the accepted segments.
 
+    Unit tests are left out where they have passed on this project and engine: what they test is
+    made up, so that only a new version can let them fail.
+
     `only_audited` leaves out what no audit has looked at yet; else it is taken as accepted. `held`
     are the segments that the audits keep out now: what was built before and is held since is taken
     out again, which takes a full refresh; so does what `settings.refresh_file` asks for. `train`
@@ -75,7 +82,12 @@ def build(
     """
     made_from = fingerprint(settings)
     full_refresh = full_refresh or settings.refresh_file.exists() or holds_any(settings, held)
-    arguments = ["build", *(["--full-refresh"] if full_refresh else [])]
+    unit_tests = unit_test_fingerprint(settings)
+    arguments = [
+        "build",
+        *(["--full-refresh"] if full_refresh else []),
+        *(WITHOUT_UNIT_TESTS if has_unit_tested(settings, unit_tests) else ()),
+    ]
     forget_tested(settings)
     if settings.target == "prod":
         stage_archive(settings)
@@ -94,6 +106,7 @@ def build(
     if full_refresh:
         settings.refresh_file.unlink(missing_ok=True)
     mark_tested(settings, made_from)
+    mark_unit_tested(settings, unit_tests)
     results = json.loads(
         (target_folder(settings, "build") / "run_results.json").read_text(encoding="utf-8")
     )

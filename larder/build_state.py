@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import duckdb
@@ -28,6 +29,9 @@ PROJECT_PARTS = (
     "docs",
 )
 
+# … and what unit tests see of the machine.
+ENGINES = ("dbt-core", "dbt-duckdb", "dbt-snowflake", "duckdb")
+
 
 def project_files() -> Iterator[Path]:
     """Find the files of the project that a build is made from."""
@@ -47,10 +51,22 @@ def fingerprint(settings: Settings) -> str:
         digest.update(f"{segment.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     for verdict in sorted((settings.audit_folder / "verdicts").glob("*.parquet")):
         digest.update(f"{verdict.name}\n".encode())
+    digest.update(_project().encode())
+    digest.update(f"{settings.as_of}\n{settings.target}".encode())
+    return digest.hexdigest()
+
+
+def unit_test_fingerprint(settings: Settings) -> str:
+    """Return what the outcome of unit tests depends on as one hash; their data are made up."""
+    engines = " ".join(version(name) for name in ENGINES)
+    return sha256(f"{_project()}\n{settings.target}\n{engines}".encode()).hexdigest()
+
+
+def _project() -> str:
+    digest = sha256()
     for file in project_files():
         digest.update(f"{file.relative_to(PROJECT_ROOT)}\n".encode())
         digest.update(file.read_bytes())
-    digest.update(f"{settings.as_of}\n{settings.target}".encode())
     return digest.hexdigest()
 
 
@@ -62,6 +78,16 @@ def forget_tested(settings: Settings) -> None:
 def mark_tested(settings: Settings, made_from: str) -> None:
     """Keep that the build as it is now has passed every test, and what it was made from."""
     _write(_tested(settings), {"build": _stamp(settings), "made_from": made_from})
+
+
+def has_unit_tested(settings: Settings, tested: str) -> bool:
+    """Tell whether unit tests have passed here on what this fingerprint stands for."""
+    return _read(_unit_tested(settings)).get("passed") == tested
+
+
+def mark_unit_tested(settings: Settings, tested: str) -> None:
+    """Keep that unit tests have passed."""
+    _write(_unit_tested(settings), {"passed": tested})
 
 
 def require_tested_build(settings: Settings) -> str:
@@ -123,6 +149,10 @@ def say_published(settings: Settings, generation: str, made_from: str) -> None:
 
 def _tested(settings: Settings) -> Path:
     return settings.home / "tested.json"
+
+
+def _unit_tested(settings: Settings) -> Path:
+    return settings.home / "unit_tested.json"
 
 
 def _published(settings: Settings) -> Path:
