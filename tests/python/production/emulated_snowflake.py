@@ -181,9 +181,52 @@ def _unknown_where_unknown(to_struct: Any) -> Any:
     return changed
 
 
+def _walk_faster(self: Any, change: Any, *arguments: Any, copy: bool = True, **options: Any) -> Any:
+    """Do what sqlglot's `transform` does, without generators: fakesnow walks ninety times."""
+    root = None
+    stack = [self.copy() if copy else self]
+    while stack:
+        node = stack.pop()
+        parent, key, index = node.parent, node.arg_key, node.index
+        changed = change(node, *arguments, **options)
+        if root is None:
+            root = changed
+        elif changed is not node and parent and key:
+            parent.set(key, changed, index)
+        if changed is node:  # what is new is not looked at
+            for value in reversed(node.args.values()):
+                if isinstance(value, exp.Expression):
+                    stack.append(value)
+                elif isinstance(value, list):
+                    stack += [one for one in reversed(value) if isinstance(one, exp.Expression)]
+    return root
+
+
+def _parse_once(parse: Any) -> tuple[Any, Any]:
+    """Return two parsers, the second of which takes what the first has parsed, if it has."""
+    parsed: dict[str, Any] = {}
+
+    def first(statement: str) -> Any:
+        parsed[statement] = tree = parse(statement)
+        return tree
+
+    def second(statement: str) -> Any:
+        return parsed.pop(statement, None) or parse(statement)
+
+    return first, second
+
+
+def _describe_as_it_is(self: Any) -> Any:
+    """Describe the last result; the statement is DuckDB's already."""
+    return self._duck_conn.execute(f"describe {self._last_sql}", self._last_params).fetchall()
+
+
 def patch() -> None:
-    """Teach fakesnow what dbt-snowflake needs."""
+    """Teach fakesnow what dbt-snowflake needs, and not to do the same work twice."""
+    exp.Expression.transform = _walk_faster
+    fakesnow.server.parse_one, fakesnow.cursor.parse_one = _parse_once(fakesnow.cursor.parse_one)
     cursor = fakesnow.cursor.FakeSnowflakeCursor
+    cursor._describe_last_sql = _describe_as_it_is
     cursor._transform = _transform_as_duckdb_can(cursor._transform)
     cursor.execute = _execute_like_snowflake(cursor.execute)
     fakesnow.transforms.integer_precision = _small_integers_of_casts(
@@ -224,8 +267,11 @@ def _rename(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> No
     connection.execute(f"drop schema {schema} cascade")
 
 
-def change_schemas(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
+def change_schemas(statement: str) -> bool:
     """Do what a statement on whole schemas says, step by step; tell whether it was one."""
+    if not any(pattern.match(statement) for pattern in (CLONE, SWAP, RENAME)):
+        return False
+    connection = fakesnow.server.shared_fs.duck_conn.cursor()
     if found := CLONE.match(statement):
         _clone(connection, *found.groups())
     elif found := RENAME.match(statement):
@@ -236,7 +282,7 @@ def change_schemas(connection: duckdb.DuckDBPyConnection, statement: str) -> boo
         _rename(connection, first, aside)
         _rename(connection, second, first)
         _rename(connection, aside, second)
-    return found is not None
+    return True
 
 
 class Emulator:
@@ -329,8 +375,7 @@ class Emulator:
                 f"where table_schema = '{schema.upper()}' and table_name = '{table.upper()}'"
             )
         try:
-            connection = fakesnow.server.shared_fs.duck_conn.cursor()
-            is_done = await run_in_threadpool(change_schemas, connection, statement)
+            is_done = await run_in_threadpool(change_schemas, statement)
         except duckdb.Error as error:
             return f"select error('{str(error).replace(chr(39), '')[:400]}')"
         if is_done or PRETENDED.match(statement):
