@@ -36,7 +36,7 @@ from larder.settings import Settings
 HOST = "larder"
 KEPT_LINES = 20
 
-# What restic says, tried on 0.14 with each kind of damage (tests/python/larder/test_backup.py).
+# What restic says, tried on 0.14 with each kind of damage (test_backup_damage.py).
 _PASSWORD = re.compile(r"wrong password or no key found")
 _LOST = re.compile(
     r"does not exist|no such file or directory|not found in repository|specified key does not exist"
