@@ -60,7 +60,7 @@ def built_home(dbt: Dbt, of_all_workers: Path) -> Settings:
     """The settings of a warehouse with seven days of five locations, built and published.
 
     Shared by all tests: read from it, never write to it. dbt's own tests run where a user runs
-    them, in larder/test_cli.py, so that one that fails does not fail everything.
+    them, in larder/test_main_job.py, so that one that fails does not fail everything.
     """
     settings: Settings = settings_of(of_all_workers / "built" / "warehouse")
     settings.home.parent.mkdir(exist_ok=True)

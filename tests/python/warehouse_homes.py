@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
+import pytest
+
+from larder.cli import main
 from larder.settings import Settings
 
 # When the tests' loads and publications happen; the sample network ends on 2019-04-30.
@@ -33,3 +38,24 @@ def run_larder(home: Path, *arguments: str, **variables: str) -> subprocess.Comp
         text=True,
         timeout=600,
     )
+
+
+def refused_larder(
+    home: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run what ends before it does anything in this process: the start costs more than all else."""
+    said, complained = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        variables |= {"LARDER_HOME": str(home), "LARDER_KEY_FILE": str(settings_of(home).key_file)}
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["larder", *arguments])
+        with (
+            redirect_stdout(said),
+            redirect_stderr(complained),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+    code = ended.value.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(arguments, code, said.getvalue(), complained.getvalue())

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
 from click.testing import CliRunner, Result
-from warehouse_homes import PROGRAM, run_larder, settings_of
+from warehouse_homes import refused_larder, run_larder, settings_of
 
 from larder.cli import DONE, FAILED, WRONG_USE, larder
 from larder.metrics.textfile import read_samples
-from larder.settings import PROJECT_ROOT, Settings
+from larder.settings import Settings
 
 ITEM = {
     "item_id": "soup",
@@ -95,75 +92,11 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(scope="module")
-def sample_home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """What `make run` does, with less of it: the warehouse, and what the main job printed.
-
-    Six weeks, so that there are days on which scores can be tested.
-    """
-    home = tmp_path_factory.mktemp("sample") / "warehouse"
-    written = run_larder(home, "sample", "--days", "42", "--locations", "5")
-    assert written.returncode == DONE, written.stderr
-    finished = run_larder(home, "run", COLUMNS="200")
-    assert finished.returncode == DONE, finished.stdout + finished.stderr
-    return home, finished.stdout
-
-
 def ask(home: Path, *arguments: str) -> Result:
     """Run a reading command in this process."""
     return CliRunner().invoke(
         larder, arguments, obj=settings_of(home), env={"LARDER_HOME": str(home)}
     )
-
-
-@pytest.mark.parametrize(
-    ("title", "rows"),
-    [
-        ("What may be wasted: the ten riskiest items", 10),
-        ("What to order for the next delivery", 5),
-        ("What the week from", 3),
-        ("Alerts", 1),
-        ("How good the scores are", 4),
-        ("What could not be taken as it came", 5),
-    ],
-)
-def test_the_main_job_tells_a_manager(sample_home: tuple[Path, str], title: str, rows: int) -> None:
-    _, printed = sample_home
-    (section,) = [part for part in printed.strip().split("\n\n") if part.startswith(title)]
-    assert len(section.splitlines()) >= rows + 2, section
-    assert "nothing to report" not in section
-
-
-def test_the_main_job_says_where_its_results_are(sample_home: tuple[Path, str]) -> None:
-    home, printed = sample_home
-    for result in ("larder.duckdb", "docs/index.html"):
-        assert str(home / result) in printed
-        assert (home / result).exists()
-
-
-def test_plain_dbt_builds_what_was_loaded(sample_home: tuple[Path, str], tmp_path: Path) -> None:
-    """As a user's CI does it: no program of ours, and no audit, between the load and the build."""
-    sampled, _ = sample_home
-    home = tmp_path / "warehouse"
-    shutil.copytree(sampled / "raw", home / "raw")
-    finished = subprocess.run(
-        [PROGRAM.with_name("dbt"), "build", "--no-use-colors"],
-        cwd=PROJECT_ROOT,
-        env=os.environ
-        | {
-            "LARDER_HOME": str(home),
-            "DBT_PROFILES_DIR": "profiles",
-            "DBT_TARGET_PATH": str(tmp_path / "target"),
-            "DBT_LOG_PATH": str(tmp_path / "logs"),
-        },
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert finished.returncode == 0, finished.stdout[-3000:]
-    counts = dict(re.findall(r"(PASS|WARN|ERROR|SKIP)=(\d+)", finished.stdout))
-    assert int(counts.pop("PASS")) > 200
-    assert counts == {"WARN": "0", "ERROR": "0", "SKIP": "0"}
 
 
 def test_own_files_become_facts(own_home: Path) -> None:
@@ -300,7 +233,7 @@ def test_a_home_that_cannot_be_a_folder_is_a_sentence(tmp_path: Path, command: s
 
 def test_a_bad_setting_is_named_without_its_value(tmp_path: Path) -> None:
     for name, value in (("LARDER_AS_OF", "the day before"), ("LARDER_MEMORY_LIMIT", "a lot")):
-        finished = run_larder(tmp_path / "warehouse", "status", **{name: value})
+        finished = refused_larder(tmp_path / "warehouse", "status", **{name: value})
         assert finished.returncode == WRONG_USE
         assert name in finished.stderr
         assert value not in finished.stderr
@@ -343,13 +276,13 @@ def test_what_has_not_passed_its_tests_is_not_published(own_home: Path, tmp_path
 
 def test_snowflake_is_refused_without_an_account(tmp_path: Path) -> None:
     for command in ("load", "build", "run", "publish", "docs", "backtest", "report"):
-        refused = run_larder(tmp_path / "warehouse", command, LARDER_TARGET="prod")
+        refused = refused_larder(tmp_path / "warehouse", command, LARDER_TARGET="prod")
         assert refused.returncode == WRONG_USE
         assert "LARDER_TARGET is prod" in refused.stderr
 
 
 def test_what_only_duckdb_can_is_refused_on_snowflake(tmp_path: Path) -> None:
     for command in (("export", "dim_items"), ("erase", "someone"), ("backtest",), ("report",)):
-        refused = run_larder(tmp_path / "warehouse", *command, LARDER_TARGET="prod")
+        refused = refused_larder(tmp_path / "warehouse", *command, LARDER_TARGET="prod")
         assert refused.returncode == WRONG_USE
         assert "only works on DuckDB yet" in refused.stderr
