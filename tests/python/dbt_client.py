@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,18 +44,18 @@ class Dbt:
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
 
-    def parse(self, target: str = "dev", project: Path = PROJECT_ROOT) -> Path:
-        """Parse a project once, every warning an error, and return the folder of the artefacts.
+    def parse(self, target: str = "dev") -> Path:
+        """Parse the project once, every warning an error, and return the folder of the artefacts.
 
         Raises:
             RuntimeError: dbt refuses the project; its words are in the message.
         """
-        folder = self._folder / "parsed" / f"{project.name}_{target}"
+        folder = self._folder / "parsed" / target
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             if not (folder / "manifest.json").exists():
                 arguments = ("parse", "--warn-error", "--no-partial-parse")
-                parsed = self._ask(folder, arguments, target, folder, project, None, {})
+                parsed = self._ask(folder, arguments, target, folder)
                 if not parsed.success:
                     raise RuntimeError(f"{target}: {parsed.message} {parsed.problems}")
         return folder
@@ -65,18 +66,26 @@ class Dbt:
         *arguments: str,
         target: str = "dev",
         target_path: Path | None = None,
-        project: Path = PROJECT_ROOT,
+        macros: Mapping[str, str] | None = None,
         **environment: str,
     ) -> DbtResult:
         """Run one command with `LARDER_HOME` = home over the parsed project and wait for its end.
 
         Artefacts go to `target_path` (default `home/dbt/<command>`), logs to `home/logs/dbt`.
-        `environment`: further variables, such as LARDER_AS_OF.
+        `macros`: what takes the place of macros, by their unique ids. `environment`: further
+        variables, such as LARDER_AS_OF.
         """
         target_path = target_path or home / "dbt" / arguments[0]
         target_path.mkdir(parents=True, exist_ok=True)
-        manifest = self.parse(target, project) / "partial_parse.msgpack"
-        return self._ask(home, arguments, target, target_path, project, manifest, environment)
+        return self._ask(
+            home,
+            arguments,
+            target,
+            target_path,
+            manifest=str(self.parse(target) / "partial_parse.msgpack"),
+            macros=dict(macros or {}),
+            environment=environment,
+        )
 
     def _ask(
         self,
@@ -84,20 +93,22 @@ class Dbt:
         arguments: tuple[str, ...],
         target: str,
         target_path: Path,
-        project: Path,
-        manifest: Path | None,
-        environment: dict[str, str],
+        *,
+        manifest: str | None = None,
+        macros: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
     ) -> DbtResult:
         request = {
             "arguments": [
                 *arguments,
-                *("--project-dir", str(project)),
+                *("--project-dir", str(PROJECT_ROOT)),
                 *("--profiles-dir", str(PROJECT_ROOT / "profiles")),
                 *("--target", target, "--target-path", str(target_path)),
                 *("--log-path", str(home / "logs" / "dbt")),
             ],
-            "environment": {"LARDER_HOME": str(home), **environment},
-            "manifest": str(manifest) if manifest else None,
+            "environment": {"LARDER_HOME": str(home), **(environment or {})},
+            "manifest": manifest,
+            "macros": macros or {},
         }
         process = self._start()
         assert process.stdin is not None

@@ -4,9 +4,10 @@ Importing dbt costs five seconds; a forked copy does not pay them, and whatever 
 process (connections, threads, log handlers) dies with the copy. The process itself never runs a
 command: a fork of a process with threads may hang.
 
-Reads one JSON object a line: `arguments`, `environment` (variables to set) and `manifest` (a file
-of dbt's partial parse to take the project from, or null). Answers with one: `success`, `message`
-and `results`, then the line `done`.
+Reads one JSON object a line: `arguments`, `environment` (variables to set), `manifest` (a file of
+dbt's partial parse to take the project from, or null) and `macros` (what takes the place of macros
+of that project, by unique id). Answers with one: `success`, `message` and `results`, then the line
+`done`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     manifest = None
     if request["manifest"]:
         manifest = Manifest.from_msgpack(Path(request["manifest"]).read_bytes())
+        for name, code in request["macros"].items():
+            manifest.macros[name].macro_sql = code
     outcome = dbtRunner(manifest=manifest).invoke(request["arguments"])
     results = getattr(outcome.result, "results", None) or []
     return {

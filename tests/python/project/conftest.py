@@ -8,23 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dbt_client import Dbt
+from dbt_client import WITHOUT_TESTS, Dbt
 
-from larder.settings import PROJECT_ROOT
-
-ASK_THE_WAREHOUSE = ("last_accepted", "newest_date", "named_segments")
-PROJECT_PARTS = (
-    "dbt_project.yml",
-    "docs",
-    "models",
-    "python_models",
-    "seeds",
-    "snapshots",
-    "analyses",
-    "tests",
-    "profiles",
-    "larder",
-)
+# Instead of what asks the warehouse: has the incremental model been built before, what is its
+# newest record, and which segments are new to it.
+ANSWERS = {
+    "macro.dbt.is_incremental": """
+        {% macro is_incremental() %}
+        {{ return(
+            execute and env_var('BUILT_BEFORE') != ''
+            and model.config.materialized == 'incremental'
+        ) }}
+        {% endmacro %}
+    """,
+    "macro.larder.last_accepted": """
+        {% macro last_accepted(relation) %}cast('2024-01-01' as timestamp){% endmacro %}
+    """,
+    "macro.larder.newest_date": """
+        {% macro newest_date(relation, column) %}cast('2024-01-01' as date){% endmacro %}
+    """,
+    "macro.larder.named_segments": """
+        {% macro named_segments(condition) %}segment in ('a.parquet', 'b.parquet'){% endmacro %}
+    """,
+}
 
 
 @pytest.fixture(scope="session")
@@ -53,18 +59,18 @@ def compiled(dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[s
     With every warning an error on both targets: some deprecations show on one of them only.
     """
     found = []
-    project = _project(tmp_path_factory.mktemp("compiled") / "without_warehouse")
+    folder = tmp_path_factory.mktemp("compiled")
     for dialect, target in (("duckdb", "dev"), ("snowflake", "prod")):
-        home = project.with_name(target)
+        home = folder / target
         for built_before, selected in (
             ("", []),
-            ("yes", ["--select", "config.materialized:incremental"]),
+            ("yes", ["--select", "config.materialized:incremental", *WITHOUT_TESTS]),
         ):
             result = dbt.run(
                 home,
                 *("compile", "--warn-error", "--no-populate-cache", "--no-introspect", *selected),
                 target=target,
-                project=project,
+                macros=ANSWERS,
                 BUILT_BEFORE=built_before,
             )
             assert result.success, (target, result.message, result.problems)
@@ -72,33 +78,3 @@ def compiled(dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[s
             (home / "dbt" / "compile" / "compiled" / "larder").replace(files)
             found += [(dialect, file) for file in sorted(files.rglob("*.sql"))]
     return found
-
-
-def _project(folder: Path) -> Path:
-    """Make a project that is this one, except that what asks the warehouse is answered here.
-
-    Those are: has the incremental model been built before, what is its newest record, and which
-    segments are new to it.
-    """
-    (folder / "macros").mkdir(parents=True)
-    for entry in PROJECT_ROOT.iterdir():
-        if entry.name in PROJECT_PARTS:
-            (folder / entry.name).symlink_to(entry)
-    for macro in (PROJECT_ROOT / "macros").glob("*.sql"):
-        if macro.stem not in ASK_THE_WAREHOUSE:
-            (folder / "macros" / macro.name).symlink_to(macro)
-    (folder / "macros" / "built_before.sql").write_text(
-        """
-        {% macro is_incremental() %}
-        {{ return(
-            execute and env_var('BUILT_BEFORE') != ''
-            and model.config.materialized == 'incremental'
-        ) }}
-        {% endmacro %}
-        {% macro last_accepted(relation) %}cast('2024-01-01' as timestamp){% endmacro %}
-        {% macro newest_date(relation, column) %}cast('2024-01-01' as date){% endmacro %}
-        {% macro named_segments(condition) %}segment in ('a.parquet', 'b.parquet'){% endmacro %}
-        """,
-        encoding="utf-8",
-    )
-    return folder

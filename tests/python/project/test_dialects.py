@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlglot
 from sqlglot.errors import ParseError
 
-# What the stand-in project answers when an incremental model asks for its newest record.
+# What the stand-in macros answer when an incremental model asks for its newest record.
 NEWEST_RECORD = "'2024-01-01'"
 
 
