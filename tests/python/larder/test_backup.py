@@ -140,7 +140,7 @@ def with_landing(source: Backed, tmp_path: Path) -> Backed:
 
 
 def landed(machine: Backed) -> dict[str, tuple[bytes, int]]:
-    found = files_in(machine.settings.landing_folder)
+    found: dict[str, tuple[bytes, int]] = files_in(machine.settings.landing_folder)
     del found["fridge/stock_events/half.ndjson.tmp"], found["fridge/_hidden/x.ndjson"]
     return found
 

@@ -49,9 +49,9 @@ def fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return reasons
 
 
-def unit_tests_run(settings: Settings, **options: bool) -> bool:
+def unit_tests_run(settings: Settings, *, full_refresh: bool = False) -> bool:
     """Build, and tell whether dbt was asked for the unit tests, too."""
-    building.build(settings, **options)
+    building.build(settings, full_refresh=full_refresh)
     asked = (settings.home / "arguments").read_text(encoding="utf-8")
     return "--exclude-resource-type unit_test" not in asked
 

@@ -231,7 +231,7 @@ def _describe_as_it_is(self: Any) -> Any:
 
 def patch() -> None:
     """Teach fakesnow what dbt-snowflake needs, and not to do the same work twice."""
-    exp.Expression.transform = _walk_faster
+    exp.Expression.transform = _walk_faster  # type: ignore[assignment]
     fakesnow.server.parse_one, fakesnow.cursor.parse_one = _parse_once(fakesnow.cursor.parse_one)
     cursor = fakesnow.cursor.FakeSnowflakeCursor
     cursor._describe_last_sql = _describe_as_it_is
