@@ -152,7 +152,8 @@ def run_dbt(
     (target / "run_results.json").unlink(missing_ok=True)
     _take_newest_parse(target)
     command = [
-        *(sys.executable, "-m", "dbt.cli.main", *arguments),
+        # not -m, which warns of itself in what the user reads after a failure
+        *(sys.executable, "-c", "from dbt.cli.main import cli; cli()", *arguments),
         *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT / "profiles")),
         *("--target", settings.target, "--target-path", str(target)),
         *("--log-path", str(settings.logs_folder / "dbt"), "--log-format", "json"),

@@ -12,7 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 from warehouse_homes import refused_larder, run_larder, settings_of
 
+from larder.build import run_dbt
 from larder.cli import DONE, FAILED, WRONG_USE, larder
+from larder.errors import BuildError
 from larder.metrics.textfile import read_samples
 from larder.settings import Settings
 
@@ -237,6 +239,12 @@ def test_a_bad_setting_is_named_without_its_value(tmp_path: Path) -> None:
         assert finished.returncode == WRONG_USE
         assert name in finished.stderr
         assert value not in finished.stderr
+
+
+def test_a_failed_build_tells_what_dbt_says_and_no_more(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="No such option") as raised:
+        run_dbt(settings_of(tmp_path / "warehouse"), ["build", "--fly"], None)
+    assert "Warning" not in str(raised.value)
 
 
 def test_status_for_programs(built_home: Settings) -> None:

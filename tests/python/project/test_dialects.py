@@ -42,7 +42,7 @@ def test_sqlfluff_reads_every_model_for_snowflake(
         (tmp_path / f"{number:04d}_{name}").write_text(code, encoding="utf-8")
     outcome = subprocess.run(
         [
-            *(sys.executable, "-W", "ignore", "-m", "sqlfluff", "lint", "--processes", "2"),
+            *(sys.executable, "-W", "ignore", "-m", "sqlfluff", "lint"),
             *("--dialect", "snowflake", "--templater", "raw", "--ignore-local-config"),
             # one cheap rule: what cannot be parsed is reported whatever the rules
             *("--rules", "layout.end_of_file", "--exclude-rules", "layout.end_of_file"),
