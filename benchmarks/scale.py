@@ -65,7 +65,9 @@ ASSUMED = {
     "credit": Assumption(3.00, "USD", "a credit, Enterprise edition, AWS in the US, on demand"),
     "snowflake_storage": Assumption(23.00, "USD/TB/month", "the same, compressed bytes"),
     "kept_versions": Assumption(
-        2, "times", "**not proven**: time travel and fail-safe beside the table itself"
+        2,
+        "times",
+        "**not proven**: blocks that only the generations before still hold, beside the tables",
     ),
     "snowpipe": Assumption(0.0037, "credits/GB", "the same; Parquet by its size"),
     "s3_storage": Assumption(23.00, "USD/TB/month", "S3 Standard"),

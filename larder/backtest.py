@@ -32,8 +32,6 @@ from larder.progress import Progress
 from larder.serving.built import open_built
 from larder.settings import Settings
 
-DAYS: Final = 60
-
 QUERIES: Final = {
     "days": "select * from intermediate.int_stock__score_days",
     "pairs": "select * from intermediate.int_stock__score_pairs",

@@ -132,7 +132,11 @@ resource "aws_iam_role_policy" "snowflake" {
 data "aws_iam_policy_document" "erasure" {
   statement {
     effect    = "Allow"
-    actions   = ["s3:ListBucket", "s3:ListBucketVersions"]
+    actions = [
+      "s3:ListBucket",
+      "s3:ListBucketVersions",
+      "s3:GetBucketObjectLockConfiguration",
+    ]
     resources = [module.landing.arn, module.copy.arn]
   }
 

@@ -9,7 +9,7 @@ comment = 'Builds and publishes, sees raw but not the vault';
 create role if not exists larder_reader
 comment = 'Reads the published marts and nothing else';
 create role if not exists larder_privacy_officer
-comment = 'Answers and erases persons: reads everything unmasked, removes them from raw and the vault';
+comment = 'Answers persons: reads everything unmasked, changes nothing';
 
 grant role larder_loader to role sysadmin;
 grant role larder_transformer to role sysadmin;

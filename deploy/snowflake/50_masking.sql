@@ -4,7 +4,7 @@
 -- alone, not by roles it has inherited, so SYSADMIN and ACCOUNTADMIN see nulls, too.
 --   larder_loader           wrote it; dead letters and erasure read it again
 --   larder_transformer      reads payloads in staging; the anonymised layer lets nothing pass
---   larder_privacy_officer  answers and erases persons
+--   larder_privacy_officer  answers persons
 -- Needs Snowflake's Enterprise edition. A policy is born closed and changed in place, never
 -- dropped: between a drop and the next create everything would be open.
 use role sysadmin;

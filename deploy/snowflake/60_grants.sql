@@ -58,33 +58,32 @@ grant select on future tables in database larder to role larder_reader;
 grant select on all views in database larder to role larder_reader;
 grant select on future views in database larder to role larder_reader;
 
--- privacy officer: reads everything, and removes persons from everything
+-- privacy officer: reads everything and changes nothing; erasing is the job's, which owns the rows
 grant usage on warehouse larder_reading to role larder_privacy_officer;
 grant usage on database larder_raw to role larder_privacy_officer;
 grant usage on schema larder_raw.landing to role larder_privacy_officer;
-grant select, delete on all tables in schema larder_raw.landing to role larder_privacy_officer;
-grant select, delete on future tables in schema larder_raw.landing
+grant select on all tables in schema larder_raw.landing to role larder_privacy_officer;
+grant select on future tables in schema larder_raw.landing
 to role larder_privacy_officer;
-grant read, write on stage larder_raw.landing.segments to role larder_privacy_officer;
+grant read on stage larder_raw.landing.segments to role larder_privacy_officer;
 grant usage on database larder_vault to role larder_privacy_officer;
 grant usage on schema larder_vault.people to role larder_privacy_officer;
--- a tombstone is inserted, a token deleted
-grant select, insert, delete on all tables in schema larder_vault.people
+grant select on all tables in schema larder_vault.people
 to role larder_privacy_officer;
-grant select, insert, delete on future tables in schema larder_vault.people
+grant select on future tables in schema larder_vault.people
 to role larder_privacy_officer;
 grant usage on database larder_analytics to role larder_privacy_officer;
 grant usage on all schemas in database larder_analytics to role larder_privacy_officer;
-grant select, delete on all tables in database larder_analytics to role larder_privacy_officer;
-grant select, delete on future tables in database larder_analytics
+grant select on all tables in database larder_analytics to role larder_privacy_officer;
+grant select on future tables in database larder_analytics
 to role larder_privacy_officer;
 grant select on all views in database larder_analytics to role larder_privacy_officer;
 grant select on future views in database larder_analytics to role larder_privacy_officer;
 grant usage on database larder to role larder_privacy_officer;
 grant usage on all schemas in database larder to role larder_privacy_officer;
 grant usage on future schemas in database larder to role larder_privacy_officer;
-grant select, delete on all tables in database larder to role larder_privacy_officer;
-grant select, delete on future tables in database larder to role larder_privacy_officer;
+grant select on all tables in database larder to role larder_privacy_officer;
+grant select on future tables in database larder to role larder_privacy_officer;
 
 -- what a model has cost (queries/cost_per_model.sql) is read by who holds the warehouses
 use role accountadmin;

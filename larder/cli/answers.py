@@ -24,6 +24,9 @@ from larder.errors import LandingError, UsageError
 from larder.reporting import Reporter, print_proof, print_status
 from larder.settings import Settings
 
+# Two months tell more than their weekends and holidays.
+PROVED_DAYS = 60
+
 
 @larder.command("status")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -119,7 +122,9 @@ def export(
 
 
 @larder.command("backtest")
-@click.option("--days", default=60, show_default=True, help="Replay so many days, the newest.")
+@click.option(
+    "--days", default=PROVED_DAYS, show_default=True, help="Replay so many days, the newest."
+)
 @click.option("--format", "shown_as", type=click.Choice(["table", "json"]), default="table")
 @click.pass_obj
 def backtest_command(settings: Settings, days: int, shown_as: str) -> int:
@@ -138,7 +143,9 @@ def backtest_command(settings: Settings, days: int, shown_as: str) -> int:
 
 
 @larder.command("report")
-@click.option("--days", default=60, show_default=True, help="Judge by so many days, the newest.")
+@click.option(
+    "--days", default=PROVED_DAYS, show_default=True, help="Judge by so many days, the newest."
+)
 @click.pass_obj
 def report_command(settings: Settings, days: int) -> int:
     """Write a page that shows how good the scores are on your own past."""

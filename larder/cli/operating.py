@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from larder.cli.group import DONE, FAILED, larder, messages, now, output, say_waiting
-from larder.errors import SettingsError
 from larder.reporting import Reporter
 from larder.settings import Settings
 
@@ -42,7 +41,6 @@ def backup_command(settings: Settings, verify: bool, is_list: bool) -> int:
     from larder.backup.reporting import print_backup, print_snapshots
     from larder.backup.taking import back_up, list_snapshots
 
-    _require_own_backup(settings)
     if is_list:
         print_snapshots(output, list_snapshots(settings))
         return DONE
@@ -61,18 +59,9 @@ def restore_command(settings: Settings, snapshot: str | None) -> int:
     from larder.backup.reporting import print_restored
     from larder.backup.restoring import restore
 
-    _require_own_backup(settings)
     with Reporter(messages) as reporter:
         reporter.start("restore")
         restored = restore(settings, now, snapshot)
     print_restored(output, settings, restored)
     unsearchable = restored.erasure.unsearchable if restored.erasure else []
     return FAILED if unsearchable else DONE
-
-
-def _require_own_backup(settings: Settings) -> None:
-    if settings.target == "prod":
-        raise SettingsError(
-            "LARDER_TARGET is prod: Snowflake keeps and replicates its own data (Time Travel, "
-            "failover groups). Unset LARDER_TARGET to back up or restore a home folder."
-        )

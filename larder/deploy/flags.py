@@ -16,9 +16,9 @@ import yaml
 
 from larder.errors import DeployError
 from larder.settings import PROJECT_ROOT
+from larder.snowflake import ANALYTICS, PUBLISHED, RAW, VAULT
 from loaders.entities import read_entities
 
-RAW, VAULT, ANALYTICS, PUBLISHED = "larder_raw", "larder_vault", "larder_analytics", "larder"
 # What the vault knows people by; described nowhere else, for no model may read it.
 OF_THE_VAULT = (
     ("tokens", "person_hash"),

@@ -124,10 +124,12 @@ def _describe(settings: Settings, publication: Publication) -> Samples:
                 "select alert_kind, count(*) from marts.rpt_alerts group by alert_kind"
             ).fetchall()
             alerts |= {(kind,): float(count) for kind, count in rows}
+    # Snowflake does not tell what a clone weighs
+    size = {(): float(publication.size_bytes)} if publication.size_bytes else {}
     return {
         "larder_published_timestamp_seconds": {(): publication.published_at.timestamp()},
         "larder_published_generation_info": {(publication.generation,): 1.0},
-        "larder_published_size_bytes": {(): float(publication.size_bytes)},
+        "larder_published_size_bytes": size,
         "larder_published_rows": {(table.name,): float(table.rows) for table in publication.tables},
         "larder_published_newest_event_timestamp_seconds": newest,
         "larder_published_alerts": alerts,

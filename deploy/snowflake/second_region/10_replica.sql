@@ -6,11 +6,20 @@ use role accountadmin;
 create replication group if not exists larder_published
 as replica of {{ first_account }}.larder_published;
 
+-- an account counts its own credits
+create resource monitor if not exists larder_credits
+with credit_quota = {{ credit_quota }} frequency = monthly start_timestamp = immediately
+triggers on 80 percent do notify on 100 percent do suspend;
+alter resource monitor larder_credits
+set credit_quota = {{ credit_quota }}
+triggers on 80 percent do notify on 100 percent do suspend;
+
 create warehouse if not exists larder_reading
 warehouse_size = xsmall auto_suspend = 60 auto_resume = true initially_suspended = true
 comment = 'Analysts, BI and the serving API';
 alter warehouse larder_reading set
 auto_suspend = 60 auto_resume = true statement_timeout_in_seconds = 600;
+alter warehouse larder_reading set resource_monitor = larder_credits;
 
 use role useradmin;
 create role if not exists larder_reader

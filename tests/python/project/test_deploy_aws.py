@@ -237,6 +237,17 @@ def test_snowflake_reads_segments_only_and_only_with_its_external_id(
     assert [condition["variable"] for condition in trust["condition"]] == ["sts:ExternalId"]
 
 
+def test_who_erases_has_every_right_that_an_erasure_asks_for(blocks: Blocks) -> None:
+    asked = set(re.findall(r"s3:[A-Z]\w+", (PROJECT_ROOT / "loaders/s3/versions.py").read_text()))
+    granted = {
+        action
+        for _, statement in statements(blocks, "Allow", "erasure")
+        for action in statement["actions"]
+    }
+    assert len(asked) >= 5
+    assert asked <= granted
+
+
 def test_only_the_bucket_may_tell_the_queue_and_what_fails_is_kept(
     blocks: Blocks, resources: dict[tuple[str, ...], Block]
 ) -> None:

@@ -108,6 +108,10 @@ def test_snowflake_runs_only_where_its_secrets_are_set(jobs: dict[str, Job]) -> 
     looked = jobs["has_secrets"]["steps"][0]["env"]["ARE_SET"]
     for name in ("ACCOUNT", "USER", "PRIVATE_KEY"):
         assert f"secrets.LARDER_SNOWFLAKE_{name} != ''" in looked
+    # the account keeps the vault: a job with a key of its own would be refused
+    assert "secrets.LARDER_KEY != ''" in looked
+    lines = commands(jobs["snowflake"])
+    assert any("LARDER_KEY_FILE=" in line for line in lines[: lines.index(".venv/bin/larder run")])
     assert not any("uses" in step for step in jobs["has_secrets"]["steps"])
     job = jobs["snowflake"]
     assert set(job["needs"]) == {"test", "has_secrets"}
