@@ -1,0 +1,174 @@
+"""What a request's body holds: the lines that will land, and how many of them a load can take.
+
+Lines are kept as they came, usable or not: what the load cannot take becomes a dead letter there.
+Here is checked what tells a sender at once that it sends the wrong thing: that each record is a
+JSON object, not nested too deeply, with all fields that its entity requires. What those hold is for
+the load to judge, so that there is one judge of values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from loaders.entities import Entity, read_entities
+from loaders.limits import MAX_LINE_BYTES, MAX_NESTING, nesting_depth
+
+MAX_BODY_BYTES = MAX_LINE_BYTES
+MAX_RECORDS = 10_000
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+WEBHOOK = "trips/trip_events"
+
+# JSON allows line ends between its tokens only, so a record on one line means the same.
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+_NOTHING = (b"null", b'""')
+_NULL = msgspec.Raw(b"null")
+
+
+class BodyError(Exception):
+    """The body is refused as a whole; nothing of it is kept."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Hold the lines of a body for one entity, without their ends, and count them.
+
+    `accepted` are those that a load can take by their form; `rejected` the others.
+    """
+
+    entity: str
+    lines: list[bytes]
+    accepted: int
+    rejected: int
+
+
+def read_body(entity: Entity, body: bytes, content_type: str) -> Received:
+    """Tell the records of a body: one JSON object, or one a line (`application/x-ndjson`).
+
+    Raises:
+        BodyError: the body is empty, too large, or has too many records.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyError(413, f"the body has more than {MAX_BODY_BYTES:,} bytes")
+    if content_type.partition(";")[0].strip().lower() in NDJSON:
+        lines = [line for line in map(bytes.strip, body.split(b"\n")) if line]
+        if len(lines) > MAX_RECORDS:
+            raise BodyError(413, f"the body has more than {MAX_RECORDS:,} records")
+        # a carriage return may only stand between tokens, too
+        lines = [line.translate(_ONE_LINE) if b"\r" in line else line for line in lines]
+    else:
+        record = body.strip()
+        lines = [record.translate(_ONE_LINE)] if record else []
+    if not lines:
+        raise BodyError(422, "the body is empty")
+    return _counted(entity, lines)
+
+
+def read_webhook(body: bytes) -> Received:
+    """Tell the events of a delivery update, which may be one or several (`events`).
+
+    Several share what stands beside them; each becomes a line of its own that repeats it.
+
+    Raises:
+        BodyError: the body is empty, too large, or has too many events.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyError(413, f"the body has more than {MAX_BODY_BYTES:,} bytes")
+    record = body.strip().translate(_ONE_LINE)
+    if not record:
+        raise BodyError(422, "the body is empty")
+    lines = [record]
+    if b'"events"' in record:
+        lines = events_of(record)
+        if len(lines) > MAX_RECORDS:
+            raise BodyError(413, f"the body has more than {MAX_RECORDS:,} events")
+    return _counted(read_entities()[WEBHOOK], lines)
+
+
+class _Several(msgspec.Struct):
+    events: list[msgspec.Raw]
+    user: msgspec.Raw = _NULL
+
+
+_several = msgspec.json.Decoder(_Several)
+
+
+def events_of(record: bytes) -> list[bytes]:
+    """Give each of several events as a record of its own; any other record is its own only one."""
+    try:
+        several = _several.decode(record)
+    except (msgspec.DecodeError, RecursionError):
+        return [record]
+    user = bytes(several.user)
+    # without an event there is nothing to be taken, which the load says
+    return [b'{"event":%b,"user":%b}' % (bytes(event), user) for event in several.events] or [
+        record
+    ]
+
+
+def _counted(entity: Entity, lines: list[bytes]) -> Received:
+    is_usable = usable(entity)
+    accepted = sum(map(is_usable, lines))
+    return Received(entity.path, lines, accepted, len(lines) - accepted)
+
+
+@cache
+def usable(entity: Entity) -> Callable[[bytes], bool]:
+    """Return what tells whether a load can take a line of the entity, by its form."""
+    required = [field.sources for field in entity.fields if field.required]
+    decoder = msgspec.json.Decoder(_structure({source for one in required for source in one}))
+    roads = [[_road(source) for source in sources] for sources in required]
+
+    def is_usable(line: bytes) -> bool:
+        try:
+            record = decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            return False
+        for alternatives in roads:
+            for road in alternatives:
+                value: Any = record
+                for name in road:
+                    value = getattr(value, name, None)
+                if value is not None and bytes(value) not in _NOTHING:
+                    break
+            else:
+                return False
+        return line.count(b"{") + line.count(b"[") <= MAX_NESTING or (
+            nesting_depth(line.decode(errors="replace")) <= MAX_NESTING
+        )
+
+    return is_usable
+
+
+def _road(source: str) -> tuple[str, ...]:
+    """Give the names on the way to a field: of a JSON path, or of a name at the top."""
+    return tuple(source.removeprefix("$.").split("."))
+
+
+def _structure(sources: set[str]) -> type[msgspec.Struct]:
+    """Make the structure that finds these fields, and skips all others."""
+    tree: dict[str, Any] = {}
+    for source in sources:
+        branch = tree
+        *way, last = _road(source)
+        for name in way:
+            branch = branch.setdefault(name, {})
+        branch.setdefault(last, {})
+    return _struct("Record", tree)
+
+
+def _struct(name: str, tree: dict[str, Any]) -> type[msgspec.Struct]:
+    fields: list[Any] = [
+        (part, _struct(part, branch) | None, None) if branch else (part, msgspec.Raw, _NULL)
+        for part, branch in sorted(tree.items())
+    ]
+    return msgspec.defstruct(name, fields)
