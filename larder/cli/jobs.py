@@ -33,6 +33,8 @@ from larder.reporting import (
 )
 from larder.settings import Settings
 
+PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 
 @larder.command()
 @click.option("--days", default=200, show_default=True, help="Days of history.")
@@ -121,8 +123,8 @@ def _follow(settings: Settings) -> int:
 @larder.command("collect")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", default=8470, show_default=True, help="Where to listen.")
-@click.option("--certificate", type=click.Path(path_type=Path), help="For TLS: the chain, PEM.")
-@click.option("--private-key", type=click.Path(path_type=Path), help="For TLS: its key, PEM.")
+@click.option("--certificate", type=PEM, help="For TLS: the chain, PEM.")
+@click.option("--private-key", type=PEM, help="For TLS: its key, PEM.")
 @click.option("--rate", default=0.0, help="Events a second that a sender may send; 0: any.")
 @click.pass_obj
 def collect_command(

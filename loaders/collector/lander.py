@@ -14,13 +14,16 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from larder.errors import LarderError
 from larder.settings import Settings
 from loaders.collector.frames import Frames, decode
 from loaders.collector.measures import Measures
 from loaders.collector.segments import SUFFIX, Segment, adopt, find_segments, sync_folder
-from loaders.zones import Zone, open_zone
+
+if TYPE_CHECKING:
+    from loaders.zones import Zone
 
 LOOK_SECONDS = 10.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
@@ -74,6 +77,8 @@ class Lander:
 
     def _land(self, path: Path, descriptor: int) -> None:
         """Land a locked segment; where that fails, try again until it works or we are to end."""
+        from loaders.zones import open_zone  # takes long to import, and to be ready comes first
+
         pause = FIRST_PAUSE_SECONDS
         try:
             while True:

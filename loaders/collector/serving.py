@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,6 +14,7 @@ import uvicorn
 
 from larder.errors import SettingsError
 from larder.settings import Settings
+from larder.stopping import stopping_on_signals
 from loaders.collector.app import Collector
 from loaders.collector.disk import Disk
 from loaders.collector.lander import Lander
@@ -59,8 +61,6 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
     server = uvicorn.Server(
         uvicorn.Config(
             collector,
-            host=listening.host,
-            port=listening.port,
             ssl_certfile=listening.certificate,
             ssl_keyfile=listening.private_key,
             loop="uvloop",
@@ -73,13 +73,28 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )
-    server.run()
+    with _bound(listening) as bound:
+        host, port = bound.getsockname()[:2]
+        log.info("listening", extra={"host": host, "port": port})
+        # the server hands its signals on when it has ended, and exits where it could not start
+        with stopping_on_signals(), suppress(SystemExit):
+            server.run(sockets=[bound])
+        log.info("ended")
     if not server.started:
         raise SettingsError(
-            f"The collector cannot listen on {listening.host}:{listening.port}, or its spool in "
-            f"{settings.spool_folder} cannot be opened; its log says why. Another collector may "
-            "be there: choose another --port."
+            f"The spool in {settings.spool_folder} cannot be opened; the line above says why."
         )
+
+
+def _bound(listening: Listening) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
+        return socket.create_server((listening.host, listening.port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"The collector cannot listen on {listening.host}:{listening.port} ({error.strerror}). "
+            "If another one is there, choose another --port."
+        ) from None
 
 
 @contextmanager
@@ -89,6 +104,8 @@ def opened_spool(
     """Give the spool, and see that what is in it lands."""
     folder, disk = settings.spool_folder, disk or Disk()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.landing_bucket is None:  # so that a load may follow it before anything came
+        settings.landing_folder.mkdir(parents=True, exist_ok=True)
     with (
         closing(SigningIds(folder / "signing_ids.sqlite")) as signing_ids,
         closing(Lander(settings, folder, measures, log)) as lander,
