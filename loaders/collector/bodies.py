@@ -17,6 +17,7 @@ import msgspec
 
 from loaders.entities import Entity, read_entities
 from loaders.limits import MAX_LINE_BYTES, MAX_NESTING, nesting_depth
+from loaders.several import told_apart
 
 MAX_BODY_BYTES = MAX_LINE_BYTES
 MAX_RECORDS = 10_000
@@ -86,33 +87,10 @@ def read_webhook(body: bytes) -> Received:
     record = body.strip().translate(_ONE_LINE)
     if not record:
         raise BodyError(422, "the body is empty")
-    lines = [record]
-    if b'"events"' in record:
-        lines = events_of(record)
-        if len(lines) > MAX_RECORDS:
-            raise BodyError(413, f"the body has more than {MAX_RECORDS:,} events")
+    lines = told_apart(record)
+    if len(lines) > MAX_RECORDS:
+        raise BodyError(413, f"the body has more than {MAX_RECORDS:,} events")
     return _counted(read_entities()[WEBHOOK], lines)
-
-
-class _Several(msgspec.Struct):
-    events: list[msgspec.Raw]
-    user: msgspec.Raw = _NULL
-
-
-_several = msgspec.json.Decoder(_Several)
-
-
-def events_of(record: bytes) -> list[bytes]:
-    """Give each of several events as a record of its own; any other record is its own only one."""
-    try:
-        several = _several.decode(record)
-    except (msgspec.DecodeError, RecursionError):
-        return [record]
-    user = bytes(several.user)
-    # without an event there is nothing to be taken, which the load says
-    return [b'{"event":%b,"user":%b}' % (bytes(event), user) for event in several.events] or [
-        record
-    ]
 
 
 def _counted(entity: Entity, lines: list[bytes]) -> Received:

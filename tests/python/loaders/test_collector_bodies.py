@@ -9,10 +9,11 @@ from collecting import menu_event, trip_event
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders.collector.bodies import BodyError, Received, events_of, read_body, read_webhook
+from loaders.collector.bodies import BodyError, Received, read_body, read_webhook
 from loaders.collector.frames import Frame, decode, encode
 from loaders.entities import read_entities
 from loaders.limits import MAX_LINE_BYTES, MAX_NESTING
+from loaders.several import told_apart
 
 MENU = read_entities()["menu/menu_events"]
 EN_DASHES = "2022\u201309\u201311 23:00:00"
@@ -116,7 +117,7 @@ def test_any_bytes_are_kept_or_refused(body: bytes) -> None:
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda part: st.lists(part)))
 def test_what_is_not_several_events_stays_one(value: object) -> None:
     record = json.dumps({"events": value}).encode()
-    assert len(events_of(record)) == (len(value) or 1 if isinstance(value, list) else 1)
+    assert len(told_apart(record)) == (len(value) or 1 if isinstance(value, list) else 1)
 
 
 FRAMES = st.lists(
