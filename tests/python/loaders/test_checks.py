@@ -178,9 +178,7 @@ def test_several_events_in_one_record_are_records_of_their_own(home: Home) -> No
     event = {"createdAt": "2024-06-01T10:00:00Z", "type": "user.updated_trip"}
     empty = line({"events": []})
     several = {"events": [event | {"_id": "t1"}, event | {"_id": "t2"}], "user": {"_id": "d"}}
-    home.land(
-        "trips/trip_events/a.ndjson", b"\n" + line(several) + b"oops\n" + line({"events": []})
-    )
+    home.land("trips/trip_events/a.ndjson", b"\n" + line(several) + b"oops\n" + empty)
     home.land("trips/trip_events/b.json", json.dumps([several], indent=2).encode())
     counts = home.load().entities["trips/trip_events"]
     assert (counts.records, counts.rejected) == (6, 2)
