@@ -10,12 +10,10 @@ from typing import Any
 import msgspec
 
 from larder.errors import LarderError
-from loaders.collector.bodies import MAX_BODY_BYTES, BodyError, Received, read_body, read_webhook
+from loaders.collector.bodies import MAX_BODY_BYTES, Received
 from loaders.collector.measures import Measures
-from loaders.collector.senders import Sender, Senders
-from loaders.collector.signatures import Claim, claim, is_signed
+from loaders.collector.reception import CLAIMED, TOO_LARGE, Reception, RefusedError
 from loaders.collector.spool import ClaimedError, Spool, SpoolFullError
-from loaders.entities import Entity, read_entities
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -23,21 +21,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 BODY_SECONDS = 30.0
 RETRY_SECONDS = 1
-WEBHOOK_PATH = "/v1/trips/webhook"
-_ALIASES = {"/v1/menu/events": "menu/menu_events", WEBHOOK_PATH: "trips/trip_events"}
-
-
-class RefusedError(Exception):
-    """Nothing of the request is kept; the sender is told why."""
-
-    def __init__(
-        self, status: int, reason: str, why: str, retry_after: float | None = None
-    ) -> None:
-        super().__init__(why)
-        self.status = status
-        self.reason = reason
-        self.why = why
-        self.retry_after = retry_after
 
 
 class Collector:
@@ -45,21 +28,14 @@ class Collector:
 
     def __init__(
         self,
-        senders: Senders,
-        radar_secret: bytes | None,
+        reception: Reception,
         measures: Measures,
         opened_spool: Callable[[], AbstractContextManager[Spool]],
     ) -> None:
-        self._senders = senders
-        self._radar_secret = radar_secret
+        self._reception = reception
         self._measures = measures
         self._opened_spool = opened_spool
         self.spool: Spool | None = None
-        entities = read_entities()
-        self._entities: dict[str, Entity] = {
-            **{f"/v1/{path}": entity for path, entity in entities.items()},
-            **{path: entities[name] for path, name in _ALIASES.items()},
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or the server's start and end."""
@@ -104,64 +80,20 @@ class Collector:
             )
 
     async def _take(self, scope: Scope, receive: Receive) -> Received:
-        entity = self._entities.get(scope["path"])
-        if entity is None:
-            raise RefusedError(404, "path", "POST to /v1/<source>/<entity> of the contract")
-        headers = dict(scope["headers"])
-        if int(headers.get(b"content-length", 0)) > MAX_BODY_BYTES:
-            raise RefusedError(413, "size", f"the body has more than {MAX_BODY_BYTES:,} bytes")
-        is_webhook = scope["path"] == WEBHOOK_PATH
-        sender, is_claiming = self._sender(entity, headers, is_webhook=is_webhook)
-        body = await _body(receive)
-        try:
-            received = (
-                read_webhook(body)
-                if is_webhook
-                else read_body(entity, body, headers.get(b"content-type", b"").decode("latin-1"))
-            )
-        except BodyError as error:
-            raise RefusedError(error.status, "body", error.why) from None
-        wait = sender.wait_seconds(len(received.lines))
-        if wait:
-            raise RefusedError(429, "rate", "more than the rate of this sender", wait)
-        claimed = claim(headers[b"x-radar-signing-id"], body) if is_claiming else None
-        await self._keep(received, claimed)
-        return received
-
-    def _sender(
-        self, entity: Entity, headers: dict[bytes, bytes], *, is_webhook: bool
-    ) -> tuple[Sender, bool]:
-        """Return who sends, and whether by a signature, which claims its signing id."""
-        authorization = headers.get(b"authorization")
-        if authorization is not None and self._senders.are_known:
-            sender = self._senders.find(authorization)
-            if sender is not None and sender.may_send(entity.source):
-                return sender, False
-            raise RefusedError(401, "key", "the key is unknown, or may not send this")
-        if is_webhook and self._radar_secret is not None:
-            signing_id = headers.get(b"x-radar-signing-id", b"")
-            signature = headers.get(b"x-radar-signature", b"")
-            if signing_id and is_signed(self._radar_secret, signing_id, signature):
-                return self._senders.anybody, True
-            raise RefusedError(401, "signature", "X-Radar-Signature is not that of the signing id")
-        if self._senders.are_known or self._radar_secret is not None:
-            raise RefusedError(401, "key", "send Authorization: Bearer <key>")
-        return self._senders.anybody, False
-
-    async def _keep(self, received: Received, claimed: Claim | None) -> None:
         if self.spool is None:
             raise RefusedError(503, "ending", "the collector is ending", RETRY_SECONDS)
+        expected = self._reception.expect(scope["path"], dict(scope["headers"]))
+        received, claimed = expected.take(await _body(receive))
         try:
             await self.spool.append(received.entity, received.lines, claimed)
         except SpoolFullError as error:
             raise RefusedError(503, "full", f"nothing was kept: {error}", RETRY_SECONDS) from None
         except ClaimedError:
-            raise RefusedError(
-                401, "signing id", "the signing id has come before, with another body"
-            ) from None
+            raise RefusedError(401, "signing id", CLAIMED) from None
         self._measures.accepted.labels(received.entity).inc(received.accepted)
         if received.rejected:
             self._measures.rejected.labels(received.entity).inc(received.rejected)
+        return received
 
     async def _tell(self, path: str, send: Send) -> None:
         if path == "/healthz":
@@ -192,9 +124,7 @@ async def _body(receive: Receive) -> bytes:
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > MAX_BODY_BYTES:
-                    raise RefusedError(
-                        413, "size", f"the body has more than {MAX_BODY_BYTES:,} bytes"
-                    )
+                    raise RefusedError(413, "size", TOO_LARGE)
     except TimeoutError:
         raise RefusedError(
             408, "slow", f"the body took more than {BODY_SECONDS:g} seconds"

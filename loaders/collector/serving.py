@@ -20,6 +20,7 @@ from loaders.collector.disk import Disk
 from loaders.collector.lander import Lander
 from loaders.collector.logs import collector_log
 from loaders.collector.measures import Measures
+from loaders.collector.reception import Reception
 from loaders.collector.segments import find_segments
 from loaders.collector.senders import Senders
 from loaders.collector.signatures import SigningIds
@@ -57,7 +58,9 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
         )
     log = collector_log(settings.logs_folder)
     measures = Measures()
-    collector = Collector(senders, secret, measures, lambda: opened_spool(settings, measures, log))
+    collector = Collector(
+        Reception(senders, secret), measures, lambda: opened_spool(settings, measures, log)
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             collector,
