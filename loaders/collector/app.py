@@ -12,6 +12,7 @@ import msgspec
 from larder.errors import LarderError
 from loaders.collector.bodies import MAX_BODY_BYTES, Received
 from loaders.collector.measures import Measures
+from loaders.collector.openapi import openapi
 from loaders.collector.reception import CLAIMED, TOO_LARGE, Reception, RefusedError
 from loaders.collector.spool import ClaimedError, Spool, SpoolFullError
 
@@ -103,10 +104,12 @@ class Collector:
             await _answer(
                 send, 200 if is_ready else 503, {"status": "ready" if is_ready else "full"}
             )
+        elif path == "/openapi.json":
+            await _respond(send, 200, openapi(), _JSON)
         elif path == "/metrics":
             await _respond(send, 200, self._measures.text(), b"text/plain; version=0.0.4")
         else:
-            raise RefusedError(404, "path", "GET /healthz, /readyz or /metrics")
+            raise RefusedError(404, "path", "GET /healthz, /readyz, /metrics or /openapi.json")
 
 
 async def _body(receive: Receive) -> bytes:

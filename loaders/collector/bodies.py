@@ -15,14 +15,13 @@ from typing import Any
 
 import msgspec
 
-from loaders.entities import Entity, read_entities
+from loaders.entities import Entity
 from loaders.limits import MAX_LINE_BYTES, MAX_NESTING, nesting_depth
 from loaders.several import told_apart
 
 MAX_BODY_BYTES = MAX_LINE_BYTES
 MAX_RECORDS = 10_000
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-WEBHOOK = "trips/trip_events"
 
 # JSON allows line ends between its tokens only, so a record on one line means the same.
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
@@ -55,45 +54,23 @@ class Received:
 def read_body(entity: Entity, body: bytes, content_type: str) -> Received:
     """Tell the records of a body: one JSON object, or one a line (`application/x-ndjson`).
 
+    Several events in one record, as the delivery provider sends them, are records of their own.
+
     Raises:
         BodyError: the body is empty, too large, or has too many records.
     """
     if len(body) > MAX_BODY_BYTES:
         raise BodyError(413, f"the body has more than {MAX_BODY_BYTES:,} bytes")
+    lines = [body]
     if content_type.partition(";")[0].strip().lower() in NDJSON:
-        lines = [line for line in map(bytes.strip, body.split(b"\n")) if line]
-        if len(lines) > MAX_RECORDS:
-            raise BodyError(413, f"the body has more than {MAX_RECORDS:,} records")
-        # a carriage return may only stand between tokens, too
-        lines = [line.translate(_ONE_LINE) if b"\r" in line else line for line in lines]
-    else:
-        record = body.strip()
-        lines = [record.translate(_ONE_LINE)] if record else []
+        lines = body.split(b"\n")
+    lines = [line.translate(_ONE_LINE) for line in map(bytes.strip, lines) if line]
+    if entity.holds_several:
+        lines = [part for line in lines for part in told_apart(line)]
     if not lines:
         raise BodyError(422, "the body is empty")
-    return _counted(entity, lines)
-
-
-def read_webhook(body: bytes) -> Received:
-    """Tell the events of a delivery update, which may be one or several (`events`).
-
-    Several share what stands beside them; each becomes a line of its own that repeats it.
-
-    Raises:
-        BodyError: the body is empty, too large, or has too many events.
-    """
-    if len(body) > MAX_BODY_BYTES:
-        raise BodyError(413, f"the body has more than {MAX_BODY_BYTES:,} bytes")
-    record = body.strip().translate(_ONE_LINE)
-    if not record:
-        raise BodyError(422, "the body is empty")
-    lines = told_apart(record)
     if len(lines) > MAX_RECORDS:
-        raise BodyError(413, f"the body has more than {MAX_RECORDS:,} events")
-    return _counted(read_entities()[WEBHOOK], lines)
-
-
-def _counted(entity: Entity, lines: list[bytes]) -> Received:
+        raise BodyError(413, f"the body has more than {MAX_RECORDS:,} records")
     is_usable = usable(entity)
     accepted = sum(map(is_usable, lines))
     return Received(entity.path, lines, accepted, len(lines) - accepted)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loaders.collector.bodies import MAX_BODY_BYTES, BodyError, Received, read_body, read_webhook
+from loaders.collector.bodies import MAX_BODY_BYTES, BodyError, Received, read_body
 from loaders.collector.senders import Sender, Senders
 from loaders.collector.signatures import Claim, claim, is_signed
 from loaders.entities import Entity, read_entities
 
 WEBHOOK_PATH = "/v1/trips/webhook"
-_ALIASES = {"/v1/menu/events": "menu/menu_events", WEBHOOK_PATH: "trips/trip_events"}
+ALIASES = {"/v1/menu/events": "menu/menu_events", WEBHOOK_PATH: "trips/trip_events"}
 TOO_LARGE = f"the body has more than {MAX_BODY_BYTES:,} bytes"
 CLAIMED = "the signing id has come before, with another body"
 
@@ -38,7 +38,6 @@ class Expected:
 
     entity: Entity
     sender: Sender
-    is_webhook: bool
     # the signing id that the body will claim, where the sender is known by a signature
     signing_id: bytes | None
     content_type: str
@@ -50,11 +49,7 @@ class Expected:
             RefusedError: nothing of it may be kept.
         """
         try:
-            received = (
-                read_webhook(body)
-                if self.is_webhook
-                else read_body(self.entity, body, self.content_type)
-            )
+            received = read_body(self.entity, body, self.content_type)
         except BodyError as error:
             raise RefusedError(error.status, "body", error.why) from None
         wait = self.sender.wait_seconds(len(received.lines))
@@ -72,7 +67,7 @@ class Reception:
         entities = read_entities()
         self._entities: dict[str, Entity] = {
             **{f"/v1/{path}": entity for path, entity in entities.items()},
-            **{path: entities[name] for path, name in _ALIASES.items()},
+            **{path: entities[name] for path, name in ALIASES.items()},
         }
 
     def expect(self, path: str, headers: Headers) -> Expected:
@@ -90,7 +85,7 @@ class Reception:
         if length.isdigit() and int(length) > MAX_BODY_BYTES:
             raise RefusedError(413, "size", TOO_LARGE)
         content_type = headers.get(b"content-type", b"").decode("latin-1")
-        return Expected(entity, sender, is_webhook, signing_id, content_type)
+        return Expected(entity, sender, signing_id, content_type)
 
     def _sender(
         self, entity: Entity, headers: Headers, *, is_webhook: bool

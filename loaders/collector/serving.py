@@ -27,6 +27,8 @@ from loaders.collector.signatures import SigningIds
 from loaders.collector.spool import Spool
 
 DRAIN_SECONDS = 20
+# longer than the proxies before us keep theirs, or they would send into a closed connection
+KEEP_ALIVE_SECONDS = 75
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
             access_log=False,
             server_header=False,
             date_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )

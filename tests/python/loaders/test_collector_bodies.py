@@ -9,14 +9,15 @@ from collecting import menu_event, trip_event
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders.collector.bodies import BodyError, Received, read_body, read_webhook
+from loaders.collector.bodies import BodyError, Received, read_body
 from loaders.collector.frames import Frame, decode, encode
 from loaders.entities import read_entities
 from loaders.limits import MAX_LINE_BYTES, MAX_NESTING
 from loaders.several import told_apart
 
-MENU = read_entities()["menu/menu_events"]
+MENU, TRIPS = read_entities()["menu/menu_events"], read_entities()["trips/trip_events"]
 EN_DASHES = "2022\u201309\u201311 23:00:00"
+JSON = "application/json"
 LINES = "application/x-ndjson; charset=utf-8"
 
 
@@ -93,20 +94,20 @@ def test_a_delivery_update_in_all_its_shapes() -> None:
     nested, event = trip_event(1), trip_event(2)["event"]
     flat = {"id": "1", "created_at": "2024-06-01", "type": "user.updated_trip", "_id": "driver"}
     several = {"events": [event, event], "user": {"_id": "driver"}}
-    assert counts(read_webhook(lines(nested))) == (1, 0)
-    assert counts(read_webhook(lines(flat))) == (1, 0)
-    received = read_webhook(lines(several))
+    assert counts(read_body(TRIPS, lines(nested), JSON)) == (1, 0)
+    assert counts(read_body(TRIPS, lines(flat), JSON)) == (1, 0)
+    received = read_body(TRIPS, lines(several), JSON)
     assert counts(received) == (2, 0)
     assert json.loads(received.lines[1]) == {"event": event, "user": {"_id": "driver"}}
-    assert counts(read_webhook(lines({"events": []}))) == (0, 1)
-    assert counts(read_webhook(lines({"events": [{"type": "x"}, event]}))) == (1, 1)
+    assert counts(read_body(TRIPS, lines({"events": []}), JSON)) == (0, 1)
+    assert counts(read_body(TRIPS, lines({"events": [{"type": "x"}, event]}), JSON)) == (1, 1)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_kept_or_refused(body: bytes) -> None:
-    for read in (read_webhook, lambda data: read_body(MENU, data, LINES)):
+    for entity, content_type in ((TRIPS, "application/json"), (MENU, LINES)):
         try:
-            received = read(body)
+            received = read_body(entity, body, content_type)
         except BodyError:
             assert not body.strip()
         else:
