@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from loaders.collector.bodies import MAX_BODY_BYTES, BodyError, Received, read_body
 from loaders.collector.senders import Sender, Senders
-from loaders.collector.signatures import Claim, claim, is_signed
+from loaders.collector.signatures import Claim, Signatures, claim
 from loaders.entities import Entity, read_entities
 
 WEBHOOK_PATH = "/v1/trips/webhook"
@@ -63,7 +63,7 @@ class Reception:
 
     def __init__(self, senders: Senders, radar_secret: bytes | None) -> None:
         self._senders = senders
-        self._radar_secret = radar_secret
+        self._signatures = Signatures(radar_secret) if radar_secret else None
         entities = read_entities()
         self._entities: dict[str, Entity] = {
             **{f"/v1/{path}": entity for path, entity in entities.items()},
@@ -96,12 +96,12 @@ class Reception:
             if sender is not None and sender.may_send(entity.source):
                 return sender, None
             raise RefusedError(401, "key", "the key is unknown, or may not send this")
-        if is_webhook and self._radar_secret is not None:
+        if is_webhook and self._signatures is not None:
             signing_id = headers.get(b"x-radar-signing-id", b"")
             signature = headers.get(b"x-radar-signature", b"")
-            if signing_id and is_signed(self._radar_secret, signing_id, signature):
+            if signing_id and self._signatures.are_right(signing_id, signature):
                 return self._senders.anybody, signing_id
             raise RefusedError(401, "signature", "X-Radar-Signature is not that of the signing id")
-        if self._senders.are_known or self._radar_secret is not None:
+        if self._senders.are_known or self._signatures is not None:
             raise RefusedError(401, "key", "send Authorization: Bearer <key>")
         return self._senders.anybody, None

@@ -73,6 +73,7 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
             lifespan="on",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             server_header=False,
             date_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
