@@ -75,7 +75,9 @@ class SigningIds:
         wanted = list(dict.fromkeys(claims))
         self._connection.execute("begin immediate")
         try:
-            self._connection.executemany("insert or ignore into signing_ids values (?, ?)", wanted)
+            made = self._connection.executemany(
+                "insert or ignore into signing_ids values (?, ?)", wanted
+            ).rowcount
             self._connection.execute("commit")
         except BaseException:
             if self._connection.in_transaction:
