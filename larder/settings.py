@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     lock_wait_seconds: float = Field(default=600.0, ge=0)
     memory_limit: str = "2GB"
     lake: str | None = None
+    # who may send to the collector: `<key>:<source>+<source>`, separated by commas; and the secret
+    # that the delivery provider signs with
+    api_keys: SecretStr | None = None
+    radar_secret: SecretStr | None = None
     backup: str | None = None
     backup_password_file: Path = Path("~/.config/larder/backup-password")
     # how many of the newest snapshots, hours, days, weeks and months with one stay
@@ -157,6 +161,11 @@ class Settings(BaseSettings):
     def raw_folder(self) -> Path:
         """The folder of the raw segments."""
         return self.home / "raw"
+
+    @property
+    def spool_folder(self) -> Path:
+        """The folder of what the collector has taken and has not landed yet, mode 0700."""
+        return self.home / "spool"
 
     @property
     def truth_folder(self) -> Path:

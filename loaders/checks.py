@@ -12,9 +12,8 @@ from json import dumps
 
 from larder.warehouse import literal, quoted
 from loaders.entities import DOMAINS, Entity, Field
+from loaders.limits import MAX_LINE_BYTES, MAX_NESTING
 
-MAX_LINE_BYTES = 1_048_576
-MAX_NESTING = 500
 # A record nested deeper than MAX_NESTING has more bytes than this, so shorter lines, nearly all,
 # are spared the check.
 SHORTEST_DEEP_LINE = 2 * MAX_NESTING

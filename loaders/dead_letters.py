@@ -17,9 +17,10 @@ from larder.errors import LandingError
 from larder.settings import Settings
 from larder.warehouse import literal, open_memory
 from loaders.asides import commit, make_aside, remove_aside
-from loaders.checks import MAX_LINE_BYTES, typed_fields_sql
+from loaders.checks import typed_fields_sql
 from loaders.entities import Entity, read_entities
 from loaders.ledger import find_segments
+from loaders.limits import MAX_LINE_BYTES
 from loaders.segments import UNKNOWN
 from loaders.vault import open_vault
 from loaders.zones import Zone, open_zone

@@ -43,6 +43,7 @@ class Entity:
     fields: tuple[Field, ...]
     key_falls_back_to_content: bool = False
     content_is_record: bool = False
+    holds_several: bool = False
 
     @property
     def path(self) -> str:
@@ -81,5 +82,6 @@ def read_entities() -> dict[str, Entity]:
             fields=tuple(_read_field(*item) for item in entry["fields"].items()),
             key_falls_back_to_content=entry.get("key_falls_back_to_content", False),
             content_is_record=entry.get("content") == "record",
+            holds_several=entry.get("holds_several", False),
         )
     return entities

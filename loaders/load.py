@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -25,6 +24,7 @@ from loaders.asides import sweep_asides
 from loaders.entities import DOMAINS, Domain
 from loaders.landing import LandingFile
 from loaders.ledger import Ledger, Origin
+from loaders.limits import nesting_depth
 from loaders.segments import UNKNOWN, SegmentCounts, write_segment
 from loaders.vault import Vault, open_vault
 from loaders.zones import FILES_AT_ONCE, NotReadError, Unread, Zone, open_zone
@@ -209,7 +209,7 @@ def create_functions(connection: duckdb.DuckDBPyConnection, vault: Vault) -> Non
     """Give a connection what the SQL of `loaders.checks` needs."""
     # Lines come back in the order of the file: their position is their line number.
     connection.execute("set preserve_insertion_order = true")
-    connection.create_function("nesting_depth", _nesting_depth, ["VARCHAR"], "BIGINT")
+    connection.create_function("nesting_depth", nesting_depth, ["VARCHAR"], "BIGINT")
     for domain in DOMAINS:
         connection.create_function(
             f"{domain}_token",
@@ -219,23 +219,6 @@ def create_functions(connection: duckdb.DuckDBPyConnection, vault: Vault) -> Non
             type=PythonUDFType.ARROW,
             null_handling=FunctionNullHandling.SPECIAL,  # no token is an answer
         )
-
-
-# A string counts for nothing, also one that does not end.
-_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
-
-
-def _nesting_depth(text: str) -> int:
-    """Return the depth of nesting of a text that may be JSON; strings are not looked into."""
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(text):
-        mark = match.group()
-        if mark in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif mark in "]}":
-            depth -= 1
-    return deepest
 
 
 def _token_function(vault: Vault, domain: Domain) -> Callable[[pa.Array], pa.Array]:

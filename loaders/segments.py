@@ -30,6 +30,7 @@ from loaders.readers import (
     is_dynamodb,
     is_refusal,
     line_feed_lines,
+    lines_told_apart,
 )
 from loaders.vault import Vault
 
@@ -189,6 +190,8 @@ def _copy(
     """Write the segment of a readable file to `aside / "segment"`."""
 
     def copy(lines: str | Lines) -> int:
+        if entity.holds_several and isinstance(lines, Lines):
+            lines = lines_told_apart(lines)
         return _copy_lines(connection, entity, file, origin, loaded_at, aside / "segment", lines)
 
     assert file.file_format is not None
@@ -202,7 +205,8 @@ def _copy(
     plain = decompressed(file, aside / "plain")
     if plain.stat().st_size == 0:
         raise EMPTY_FILE
-    if (fast := fast_lines(plain, file.file_format)) is not None:
+    fast = None if entity.holds_several else fast_lines(plain, file.file_format)
+    if fast is not None:
         try:
             copy(fast)
             return

@@ -27,3 +27,8 @@ output "erasure_policy_arn" {
   description = "For the role of who erases persons."
   value       = aws_iam_policy.erasure.arn
 }
+
+output "collector_url" {
+  description = "Where events are sent to, before /v1; empty without a collector."
+  value       = join("", module.collector[*].url)
+}

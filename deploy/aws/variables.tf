@@ -53,3 +53,35 @@ variable "snowflake_external_id" {
   type        = string
   default     = ""
 }
+
+variable "collector_package" {
+  description = "Path of the function's zip; empty: no collector on Lambda."
+  type        = string
+  default     = ""
+}
+
+variable "collector_entities" {
+  description = "Which <source>/<entity> the collector takes; each has a delivery stream."
+  type        = set(string)
+  default     = ["trips/trip_events", "menu/menu_events"]
+}
+
+variable "collector_api_keys" {
+  description = "LARDER_API_KEYS of the collector: who may send what."
+  type        = string
+  default     = ""
+  sensitive   = true
+}
+
+variable "collector_radar_secret" {
+  description = "LARDER_RADAR_SECRET of the collector: what the delivery provider signs with."
+  type        = string
+  default     = ""
+  sensitive   = true
+}
+
+variable "collector_requests_per_second" {
+  description = "More requests than that are told to come again."
+  type        = number
+  default     = 500
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -31,6 +32,8 @@ from larder.reporting import (
     print_upload,
 )
 from larder.settings import Settings
+
+PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @larder.command()
@@ -114,6 +117,28 @@ def _follow(settings: Settings) -> int:
         say("following the landing zone")
         follow(settings, now, say, stopping, send)
     say("ended")
+    return DONE
+
+
+@larder.command("collect")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", default=8470, show_default=True, help="Where to listen.")
+@click.option("--certificate", type=PEM, help="For TLS: the chain, PEM.")
+@click.option("--private-key", type=PEM, help="For TLS: its key, PEM.")
+@click.option("--rate", default=0.0, help="Events a second that a sender may send; 0: any.")
+@click.pass_obj
+def collect_command(
+    settings: Settings,
+    host: str,
+    port: int,
+    certificate: Path | None,
+    private_key: Path | None,
+    rate: float,
+) -> int:
+    """Take events over HTTP; each is durable before it is acknowledged, and lands in seconds."""
+    from loaders.collector.serving import Listening, collect
+
+    collect(settings, Listening(host, port, certificate, private_key, rate), say_to(messages))
     return DONE
 
 

@@ -12,6 +12,7 @@ from loaders.readers.dynamodb import dynamodb_lines, is_dynamodb
 from loaders.readers.formats import LINE_FORMATS, careful_lines, fast_lines, is_refusal
 from loaders.readers.line_feeds import line_feed_lines
 from loaders.readers.lines import Lines
+from loaders.readers.several import lines_told_apart
 from loaders.readers.streams import UnreadableFileError, decompressed
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "is_dynamodb",
     "is_refusal",
     "line_feed_lines",
+    "lines_told_apart",
 ]

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, cast
 
-from loaders.checks import MAX_LINE_BYTES
 from loaders.landing import CHUNK_BYTES
+from loaders.limits import MAX_LINE_BYTES
 from loaders.readers.lines import SPLIT_BYTES, Line, line_of
 from loaders.readers.streams import UnreadableFileError, skip_byte_order_mark
 

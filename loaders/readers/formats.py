@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from larder.warehouse import literal
-from loaders.checks import MAX_LINE_BYTES
+from loaders.limits import MAX_LINE_BYTES
 from loaders.readers.csv_files import csv_header, is_plain_csv, split_csv
 from loaders.readers.json_arrays import split_array
 from loaders.readers.lines import Lines, in_batches

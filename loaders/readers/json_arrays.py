@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from loaders.checks import MAX_LINE_BYTES
+from loaders.limits import MAX_LINE_BYTES
 from loaders.readers.lines import SPLIT_BYTES, Line, line_of
 from loaders.readers.streams import skip_byte_order_mark
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from loaders.checks import MAX_LINE_BYTES
 from loaders.landing import LandingFile
+from loaders.limits import MAX_LINE_BYTES
 from loaders.readers.lines import LINE_SCHEMA, SPLIT_BYTES, Lines, line_of, to_batch, too_long
 from loaders.readers.streams import BYTE_ORDER_MARK, plain_bytes
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 import pyarrow as pa
 
-from loaders.checks import MAX_LINE_BYTES
+from loaders.limits import MAX_LINE_BYTES
 
 # What a dead letter keeps of a record that is too large; the landing file has the whole.
 KEPT_BYTES = 65_536

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loaders.checks import MAX_LINE_BYTES
+from loaders.limits import MAX_LINE_BYTES
 from loaders.readers.lines import Line, line_of, too_long
 from loaders.readers.streams import UnreadableFileError
 

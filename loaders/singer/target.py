@@ -15,10 +15,10 @@ from typing import IO
 from larder.errors import LandingError
 from larder.settings import Settings
 from loaders.asides import make_aside, remove_aside
-from loaders.checks import MAX_LINE_BYTES
 from loaders.follow import describe_load
 from loaders.landing import sha256_of
 from loaders.ledger import Ledger
+from loaders.limits import MAX_LINE_BYTES
 from loaders.load import load
 from loaders.singer.messages import UNKNOWN_FOLDER, Record, State, place_of, read_message
 from loaders.vault import open_vault

@@ -174,6 +174,20 @@ def test_the_older_menu_clicks_and_webhooks_are_read(home: Home) -> None:
     assert tokens == [(1,)]
 
 
+def test_several_events_in_one_record_are_records_of_their_own(home: Home) -> None:
+    event = {"createdAt": "2024-06-01T10:00:00Z", "type": "user.updated_trip"}
+    empty = line({"events": []})
+    several = {"events": [event | {"_id": "t1"}, event | {"_id": "t2"}], "user": {"_id": "d"}}
+    home.land("trips/trip_events/a.ndjson", b"\n" + line(several) + b"oops\n" + empty)
+    home.land("trips/trip_events/b.json", json.dumps([several], indent=2).encode())
+    counts = home.load().entities["trips/trip_events"]
+    assert (counts.records, counts.rejected) == (6, 2)
+    assert home.rejections("trips/trip_events") == [(3, "broken_json"), (4, "missing_field")]
+    assert home.keys("trips/trip_events") == ["t1", "t1", "t2", "t2"]
+    tokens = home.query("select count(distinct driver_token) from records", "trips/trip_events")
+    assert tokens == [(1,)]
+
+
 def test_nested_records_have_one_content_however_they_are_laid_out(home: Home) -> None:
     record = {"id": "t1", "created_at": "2024-05-01T10:00:00Z", "type": "user.x", "_id": "d1"}
     home.land("trips/trip_events/a.ndjson", line(record))

@@ -17,8 +17,8 @@ from landing_zone import Home, event, line, now
 
 from larder.errors import LandingError
 from larder.settings import PROJECT_ROOT
-from loaders.checks import MAX_LINE_BYTES
 from loaders.dead_letters import dead_letters
+from loaders.limits import MAX_LINE_BYTES
 from loaders.singer import load_singer, target
 from loaders.singer.messages import Record, State, place_of, read_message
 

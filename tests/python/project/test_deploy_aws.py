@@ -19,7 +19,7 @@ import pytest
 from larder.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "deploy" / "aws"
-GUARDED_BUCKET = FOLDER / "guarded_bucket"
+GUARDED_BUCKET, COLLECTOR = FOLDER / "guarded_bucket", FOLDER / "collector"
 Block = dict[str, Any]
 LABELS = {"resource": 2, "data": 2, "variable": 1, "output": 1, "provider": 1, "module": 1}
 # a resource or a data source, as expressions name it
@@ -94,7 +94,9 @@ def statements(blocks: Blocks, effect: str, name: str = "") -> Iterator[tuple[st
                     yield document, statement
 
 
-@pytest.mark.parametrize("folder", [FOLDER, GUARDED_BUCKET], ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "folder", [FOLDER, GUARDED_BUCKET, COLLECTOR], ids=lambda folder: folder.name
+)
 def test_everything_that_is_referred_to_is_declared(folder: Path) -> None:
     blocks = blocks_of(folder)
     files = (file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.tf")))
@@ -111,7 +113,7 @@ def test_both_buckets_are_guarded_alike_and_the_copy_is_in_the_second_region(
     blocks: Blocks, guarded: Blocks
 ) -> None:
     assert {alias for _, alias in blocks["provider"]} == {"", "second"}
-    modules = blocks["module"]
+    modules = {key: body for key, body in blocks["module"].items() if key != ("collector",)}
     assert set(modules) == {("landing",), ("copy",)}
     for body in modules.values():
         assert body["source"] == "./guarded_bucket"
@@ -122,7 +124,7 @@ def test_both_buckets_are_guarded_alike_and_the_copy_is_in_the_second_region(
     assert modules["copy",]["providers"] == {"aws": "aws.second"}
     # nothing is a bucket that the module does not guard
     assert not [key for key in blocks["resource"] if key[0] == "aws_s3_bucket"]
-    used = set(re.findall(r"module\.\w+\.(\w+)", str(blocks)))
+    used = set(re.findall(r"module\.(?:landing|copy)\.(\w+)", str(blocks)))
     assert used == {name for (name,) in guarded["output"]}
 
 
@@ -246,6 +248,58 @@ def test_who_erases_has_every_right_that_an_erasure_asks_for(blocks: Blocks) -> 
     }
     assert len(asked) >= 5
     assert asked <= granted
+
+
+@pytest.fixture(scope="module")
+def collector() -> Blocks:
+    """What the module of the collector declares."""
+    return blocks_of(COLLECTOR)
+
+
+def test_the_collector_takes_what_it_needs_and_nothing_else(
+    blocks: Blocks, collector: Blocks
+) -> None:
+    given = {(name,) for name in blocks["module"]["collector",]} - {("source",), ("count",)}
+    assert given == set(collector["variable"])
+    for name in ("api_keys", "radar_secret"):
+        assert collector["variable"][name,]["sensitive"] is True
+        assert blocks["variable"][f"collector_{name}",]["sensitive"] is True
+    rights = {
+        statement["sid"]: statement["actions"]
+        for _, statement in statements(collector, "Allow", "function")
+    }
+    assert rights == {
+        "HandOn": ["firehose:PutRecordBatch"],
+        "Claim": ["dynamodb:PutItem"],
+        "Log": ["logs:CreateLogStream", "logs:PutLogEvents"],
+    }
+    for _, statement in statements(collector, "Allow"):
+        assert "*" not in statement.get("resources", [])
+    written = [
+        resource
+        for _, statement in statements(collector, "Allow", "streams")
+        if "s3:PutObject" in statement["actions"]
+        for resource in statement["resources"]
+    ]
+    assert written == ["${var.bucket_arn}/landing/*", "${var.bucket_arn}/failed/*"]
+
+
+def test_the_function_is_the_one_that_tests_call_and_streams_land_where_loads_look(
+    collector: Blocks,
+) -> None:
+    from loaders.collector import gateway  # the AWS SDK takes long to import
+
+    function = collector["resource"]["aws_lambda_function", "collector"]
+    module, _, name = function["handler"].rpartition(".")
+    assert (module, getattr(gateway, name)) == (gateway.__name__, gateway.handler)
+    environment = function["environment"][0]["variables"]
+    source = Path(str(gateway.__file__)).read_text(encoding="utf-8")
+    assert all(variable in source for variable in environment)
+    stream = collector["resource"]["aws_kinesis_firehose_delivery_stream", "landing"]
+    to = stream["extended_s3_configuration"][0]
+    assert to["prefix"].startswith("landing/${each.value}/process_hour=")
+    assert to["file_extension"] == ".ndjson.gz"
+    assert to["compression_format"] == "GZIP"
 
 
 def test_only_the_bucket_may_tell_the_queue_and_what_fails_is_kept(

@@ -1,0 +1,88 @@
+"""Spool segments: files that one collector appends frames to, and that become landing files.
+
+Who writes or reads a segment holds its lock, which the kernel releases when they die. So a segment
+that nobody holds was left by a collector that was killed, and any other may take it over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+from loaders.collector.disk import Disk
+
+SUFFIX = ".spool"
+
+
+class Segment:
+    """A segment that is being written; only its durable part counts."""
+
+    def __init__(self, folder: Path, opened_at: datetime, disk: Disk) -> None:
+        self._disk = disk
+        self.size = 0
+        while True:
+            self.path = folder / f"{opened_at:%Y-%m-%dT%H%M%S.%f}-{uuid4().hex[:12]}{SUFFIX}"
+            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            # whoever looks for left segments may have been faster than our lock, and removed it
+            if os.fstat(self.descriptor).st_nlink:
+                break
+            os.close(self.descriptor)
+        sync_folder(folder)
+
+    def append(self, data: bytes) -> None:
+        """Make data durable at the end, all of it or nothing.
+
+        Raises:
+            OSError: it is not; what the segment had before stays. `is_sound` tells whether more
+                may be appended.
+        """
+        try:
+            rest = memoryview(data)
+            while rest:
+                written = self._disk.write(self.descriptor, rest)
+                rest = rest[written:]
+            self._disk.sync(self.descriptor)
+        except BaseException:
+            self.is_sound = False
+            with suppress(OSError):  # what was not acknowledged may land, but better does not
+                self._disk.truncate(self.descriptor, self.size)
+                os.lseek(self.descriptor, self.size, os.SEEK_SET)
+            raise
+        self.size += len(data)
+
+    # After a sync that failed, the kernel may have dropped what a later one would report as safe.
+    is_sound = True
+
+
+def adopt(path: Path) -> int | None:
+    """Lock a segment that nobody holds, and return its descriptor; null where somebody does."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    with suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+    os.close(descriptor)
+    return None
+
+
+def find_segments(folder: Path) -> Iterator[Path]:
+    """Find the segments of a spool, oldest first, whoever holds them."""
+    yield from sorted(path for path in folder.glob(f"*{SUFFIX}"))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,148 @@
+"""Run the collector: one process, one event loop, until it is told to end."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvicorn
+
+from larder.errors import SettingsError
+from larder.settings import Settings
+from larder.stopping import stopping_on_signals
+from loaders.collector.app import Collector
+from loaders.collector.disk import Disk
+from loaders.collector.lander import Lander
+from loaders.collector.logs import collector_log
+from loaders.collector.measures import Measures
+from loaders.collector.reception import Reception
+from loaders.collector.segments import find_segments
+from loaders.collector.senders import Senders
+from loaders.collector.signatures import SigningIds
+from loaders.collector.spool import Spool
+
+DRAIN_SECONDS = 20
+# longer than the proxies before us keep theirs, or they would send into a closed connection
+KEEP_ALIVE_SECONDS = 75
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Say where to listen, with TLS if there is a certificate, and how much one sender may send."""
+
+    host: str = "127.0.0.1"
+    port: int = 8470
+    certificate: Path | None = None
+    private_key: Path | None = None
+    # events a second; 0: any
+    rate: float = 0.0
+
+
+def collect(settings: Settings, listening: Listening, say: Callable[[str], None]) -> None:
+    """Take events until SIGTERM or SIGINT; then finish what is there, and return.
+
+    Raises:
+        SettingsError: it would be open to everybody, or cannot listen there.
+    """
+    secret = settings.radar_secret.get_secret_value().encode() if settings.radar_secret else None
+    keys = settings.api_keys.get_secret_value() if settings.api_keys else ""
+    senders = Senders(keys, listening.rate)
+    if not senders.are_known and secret is None:
+        _require_loopback(listening.host)
+        say(
+            "Neither LARDER_API_KEYS nor LARDER_RADAR_SECRET is set: only this machine is "
+            "listened to, and whoever is on it may send everything."
+        )
+    log = collector_log(settings.logs_folder)
+    measures = Measures()
+    collector = Collector(
+        Reception(senders, secret), measures, lambda: opened_spool(settings, measures, log)
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            collector,
+            ssl_certfile=listening.certificate,
+            ssl_keyfile=listening.private_key,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+    with _bound(listening) as bound:
+        host, port = bound.getsockname()[:2]
+        log.info("listening", extra={"host": host, "port": port})
+        # the server hands its signals on when it has ended, and exits where it could not start
+        with stopping_on_signals(), suppress(SystemExit):
+            server.run(sockets=[bound])
+        log.info("ended")
+    if not server.started:
+        raise SettingsError(
+            f"The spool in {settings.spool_folder} cannot be opened; the line above says why."
+        )
+
+
+def _bound(listening: Listening) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
+        return socket.create_server((listening.host, listening.port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"The collector cannot listen on {listening.host}:{listening.port} ({error.strerror}). "
+            "If another one is there, choose another --port."
+        ) from None
+
+
+@contextmanager
+def opened_spool(
+    settings: Settings, measures: Measures, log: logging.Logger, disk: Disk | None = None
+) -> Iterator[Spool]:
+    """Give the spool, and see that what is in it lands."""
+    folder, disk = settings.spool_folder, disk or Disk()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.landing_bucket is None:  # so that a load may follow it before anything came
+        settings.landing_folder.mkdir(parents=True, exist_ok=True)
+    with (
+        closing(SigningIds(folder / "signing_ids.sqlite")) as signing_ids,
+        closing(Lander(settings, folder, measures, log)) as lander,
+        closing(Spool(folder, signing_ids, lander.give, measures, disk)) as spool,
+    ):
+        measures.gauge(
+            "larder_collector_queued_bytes",
+            "Bytes that wait for their commit.",
+            lambda: spool.queued_bytes,
+        )
+        measures.gauge(
+            "larder_collector_disk_free_bytes",
+            "Room on the spool's disk; below the reserve nothing is taken.",
+            lambda: disk.free_bytes(folder),
+        )
+        measures.gauge(
+            "larder_collector_spool_segments",
+            "Segments on their way to the landing zone.",
+            lambda: sum(1 for _ in find_segments(folder)),
+        )
+        yield spool
+
+
+def _require_loopback(host: str) -> None:
+    try:
+        is_loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise SettingsError(
+            f"Without LARDER_API_KEYS or LARDER_RADAR_SECRET everybody who reaches {host} could "
+            "send events. Set one of them, or listen on 127.0.0.1."
+        )

@@ -1,0 +1,97 @@
+"""Signed webhooks: `X-Radar-Signature` is the HMAC-SHA1 of `X-Radar-Signing-Id`.
+
+The signature does not cover the body, so one that was overheard would sign any other. A signing id
+is therefore bound to the first body that it came with: with the same body it is an honest retry,
+with another it is refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import sqlite3
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+_LOOK_UP_AT_ONCE = 900
+
+
+class Claim(NamedTuple):
+    """Bind a signing id to a body; both as digests."""
+
+    signing_id: bytes
+    body: bytes
+
+
+class Signatures:
+    """Check signatures under one secret."""
+
+    def __init__(self, secret: bytes) -> None:
+        # to be copied: deriving the key's two pads anew each time would cost more than the rest
+        self._keyed = hmac.new(secret, digestmod="sha1")
+
+    def are_right(self, signing_id: bytes, signature: bytes) -> bool:
+        """Tell, in constant time, whether the signature is that of the signing id."""
+        expected = self._keyed.copy()
+        expected.update(signing_id)
+        return hmac.compare_digest(expected.hexdigest().encode(), signature.lower())
+
+
+def claim(signing_id: bytes, body: bytes) -> Claim:
+    """Return the claim of a body to a signing id."""
+    return Claim(_digest(signing_id), _digest(body))
+
+
+def _digest(value: bytes) -> bytes:
+    return blake2b(value, digest_size=16).digest()
+
+
+class SigningIds:
+    """Remember which body each signing id came with; shared by all collectors of a spool.
+
+    Kept for good, about 50 bytes each: a signature never expires. A power failure may take the last
+    moments, in which an id could then be claimed again; the kill of a process takes nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._connection = sqlite3.connect(
+            path, timeout=10, isolation_level=None, check_same_thread=False
+        )
+        self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma synchronous = normal")
+        self._connection.execute(
+            "create table if not exists signing_ids "
+            "(signing_id blob primary key, body blob not null) without rowid"
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def refused(self, claims: Iterable[Claim]) -> frozenset[Claim]:
+        """Claim these signing ids, and return the claims that came too late, with another body."""
+        wanted = list(dict.fromkeys(claims))
+        self._connection.execute("begin immediate")
+        try:
+            made = self._connection.executemany(
+                "insert or ignore into signing_ids values (?, ?)", wanted
+            ).rowcount
+            self._connection.execute("commit")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+            raise
+        if made == len(wanted):
+            return frozenset()
+        held: dict[bytes, bytes] = {}
+        for start in range(0, len(wanted), _LOOK_UP_AT_ONCE):
+            part = [one.signing_id for one in wanted[start : start + _LOOK_UP_AT_ONCE]]
+            marks = ", ".join("?" * len(part))
+            held.update(
+                self._connection.execute(
+                    f"select signing_id, body from signing_ids where signing_id in ({marks})", part
+                ).fetchall()
+            )
+        return frozenset(one for one in wanted if held[one.signing_id] != one.body)

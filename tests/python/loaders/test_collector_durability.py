@@ -1,0 +1,228 @@
+"""What was acknowledged lands exactly once: killed processes, failing disks, two on one spool."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+
+import duckdb
+import pytest
+from collecting import KEY, RunningCollector, menu_event, running
+from landing_zone import ARRIVED
+from warehouse_homes import settings_of
+
+from loaders.collector.disk import Disk
+from loaders.collector.measures import Measures
+from loaders.collector.segments import SUFFIX, find_segments
+from loaders.collector.serving import opened_spool
+from loaders.collector.spool import Spool, SpoolFullError
+from loaders.load import load
+
+MENU = "/v1/menu/events"
+KILLS = 30
+
+
+def keys_in_raw(home: Path) -> Counter[str]:
+    """Load what has landed, and return how often each key is in raw."""
+    load(settings_of(home), lambda: ARRIVED)
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            "select natural_key from read_parquet(?, hive_partitioning = false)",
+            [str(home / "raw" / "menu" / "menu_events" / "**" / "*.parquet")],
+        ).fetchall()
+    return Counter(key for (key,) in rows)
+
+
+def wait_until_landed(home: Path) -> None:
+    until = time.monotonic() + 60
+    while list(find_segments(home / "spool")):
+        assert time.monotonic() < until, list(find_segments(home / "spool"))
+        time.sleep(0.1)
+
+
+def test_thirty_kills_of_two_collectors_on_one_spool_lose_and_double_nothing(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    collectors = [RunningCollector(home, {"LARDER_API_KEYS": f"{KEY}:*"}) for _ in range(2)]
+    acknowledged: list[str] = []
+    ended = threading.Event()
+
+    def send(collector: RunningCollector, sender: int) -> None:
+        client = RunningCollector(home, port=collector.port)
+        number = 0
+        while not ended.is_set():
+            number += 1
+            event = menu_event(number, event_id=f"{sender}-{number}")
+            try:
+                if client.post(MENU, event)[0] == 200:
+                    acknowledged.append(str(event["event_id"]))
+            except (OSError, HTTPException):  # not acknowledged, and not sent again
+                time.sleep(0.01)
+        client.hang_up()
+
+    for collector in collectors:
+        collector.start()
+    threads = [
+        threading.Thread(target=send, args=(collectors[sender % 2], sender)) for sender in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    pauses = random.Random(5)
+    for kill in range(KILLS):
+        collector = collectors[kill % 2]
+        time.sleep(pauses.uniform(0.0, 0.2))
+        collector.kill()
+        collector.start()
+    ended.set()
+    for thread in threads:
+        thread.join()
+    wait_until_landed(home)
+    for collector in collectors:
+        collector.kill()
+
+    found = keys_in_raw(home)
+    assert len(acknowledged) > 20 * KILLS
+    assert {key: found[key] for key in acknowledged} == dict.fromkeys(acknowledged, 1)
+    assert max(found.values()) == 1  # nor is anything else there twice
+
+
+def test_a_write_that_fails_in_the_middle_is_not_acknowledged_and_costs_nothing_else(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    collector = RunningCollector(home, {"LARDER_API_KEYS": f"{KEY}:*"}, most_bytes=300_000)
+    collector.start()
+    statuses = {}
+    for number in range(60):
+        event = menu_event(number, section="x" * 20_000)
+        statuses[f"menu-{number}"] = collector.post(MENU, event)[0]
+    assert set(statuses.values()) == {200, 503}
+    # a landing file may not be so large either: it waits for a collector that may
+    collector.kill()
+    with running(home):
+        wait_until_landed(home)
+    found = keys_in_raw(home)
+    assert {key for key, status in statuses.items() if status == 200} == set(found)
+    assert set(found.values()) == {1}
+
+
+class FaultyDisk(Disk):
+    """A disk that fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.fails: dict[str, int] = {}
+        self.free = 2**40
+
+    def _fail(self, call: str) -> None:
+        left = self.fails.get(call, 0)
+        if left:
+            self.fails[call] = left - 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def write(self, descriptor: int, data: bytes | memoryview) -> int:
+        if self.fails.get("write"):
+            super().write(descriptor, data[: len(data) // 2])
+        self._fail("write")
+        return super().write(descriptor, data[: max(len(data) // 3, 1)])  # never all at once
+
+    def sync(self, descriptor: int) -> None:
+        self._fail("sync")
+        super().sync(descriptor)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        self._fail("truncate")
+        super().truncate(descriptor, size)
+
+    def free_bytes(self, folder: Path) -> int:  # noqa: ARG002
+        return self.free
+
+
+def kept_on(
+    home: Path, disk: FaultyDisk, trouble: Callable[[], None]
+) -> tuple[list[str], list[str]]:
+    """Send ten events, five at once, in trouble after the first five; return kept and refused."""
+    kept, refused = [], []
+
+    async def send(spool: Spool, number: int) -> None:
+        line = f'{{"event_id": "{number}", "occurred_at": "2024-01-01", "location_id": "x"}}'
+        try:
+            await spool.append("menu/menu_events", [line.encode()])
+            kept.append(str(number))
+        except SpoolFullError:
+            refused.append(str(number))
+
+    async def run() -> None:
+        with opened_spool(settings_of(home), Measures(), logging.getLogger("test"), disk) as spool:
+            await asyncio.gather(*(send(spool, number) for number in range(5)))
+            trouble()
+            await asyncio.gather(*(send(spool, number) for number in range(5, 10)))
+            disk.fails, disk.free = {}, 2**40
+            await asyncio.gather(*(send(spool, number) for number in range(10, 15)))
+            await asyncio.to_thread(spool.close)
+
+    asyncio.run(run())
+    return kept, refused
+
+
+@pytest.mark.parametrize(
+    "calls", [["write"], ["sync"], ["write", "truncate"], ["sync", "truncate"]], ids=" and ".join
+)
+def test_a_disk_that_fails(tmp_path: Path, calls: list[str]) -> None:
+    disk = FaultyDisk()
+    home = tmp_path / "home"
+    kept, refused = kept_on(home, disk, lambda: disk.fails.update(dict.fromkeys(calls, 1000)))
+    assert sorted(refused) == ["5", "6", "7", "8", "9"]
+    found = keys_in_raw(home)
+    assert {key: found[key] for key in kept} == dict.fromkeys(kept, 1)
+    if "truncate" not in calls:  # where not even that can be done, the sender may find it there
+        assert set(found) == set(kept)
+
+
+def test_a_full_disk_takes_nothing(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    home = tmp_path / "home"
+    kept, refused = kept_on(home, disk, lambda: setattr(disk, "free", 1000))
+    assert sorted(refused) == ["5", "6", "7", "8", "9"]
+    assert keys_in_raw(home) == dict.fromkeys(kept, 1)
+
+
+def test_a_landing_zone_that_cannot_be_written_delays_only(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running(home) as collector:
+        (home / "landing").rmdir()
+        (home / "landing").touch()
+        assert collector.post(MENU, menu_event(1))[0] == 200
+        time.sleep(3)
+        assert (
+            "larder_collector_landing_failures_total 0.0"
+            not in (collector.get("/metrics")[1]["text"])
+        )
+        (home / "landing").unlink()
+        wait_until_landed(home)
+    assert keys_in_raw(home) == {"menu-1": 1}
+
+
+def test_a_damaged_segment_gives_what_can_be_read_and_is_kept(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running(home) as collector:
+        for number in range(3):
+            assert collector.post(MENU, menu_event(number))[0] == 200
+        collector.kill()
+    (segment,) = find_segments(home / "spool")
+    content = bytearray(segment.read_bytes())
+    content[200] ^= 1  # within the first frame
+    segment.write_bytes(content)
+    with running(home):
+        wait_until_landed(home)
+    assert keys_in_raw(home) == {"menu-1": 1, "menu-2": 1}
+    assert (home / "spool" / segment.name.replace(SUFFIX, ".damaged")).exists()

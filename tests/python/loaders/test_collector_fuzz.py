@@ -1,0 +1,134 @@
+"""No request makes the collector fail or hang: generated from its OpenAPI, and mutated bodies.
+
+LARDER_FUZZ_SECONDS lets it go on for longer, as `benchmarks/collector.py` does for ten minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from collecting import KEY, RunningCollector, menu_event, running, trip_event
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.core.result import Ok
+
+FUZZ_SECONDS = float(os.environ.get("LARDER_FUZZ_SECONDS", "4"))
+IS_SHORT = FUZZ_SECONDS < 60
+ANSWERED = {200, 400, 401, 404, 405, 408, 413, 415, 422, 429}
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    with running(tmp_path_factory.mktemp("fuzzed")) as collector:
+        yield collector
+        assert collector.get("/readyz")[0] == 200
+        assert "Traceback" not in collector.kill(15)
+
+
+def test_requests_of_its_description(collector: RunningCollector) -> None:
+    schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{collector.port}/openapi.json")
+    operations = [one.ok() for one in schema.get_all_operations() if isinstance(one, Ok)]
+    assert len(operations) > 15
+    for operation in operations:
+        ask_for(operation, time.monotonic() + FUZZ_SECONDS / len(operations))
+
+
+def ask_for(operation: Any, until: float) -> None:
+    """Send requests of one kind until then, a few at least."""
+
+    @given(case=operation.as_strategy())
+    @settings(
+        max_examples=4 if IS_SHORT else 100_000,
+        deadline=None,
+        database=None,
+        derandomize=IS_SHORT,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def ask(case: Any) -> None:
+        if time.monotonic() > until and not IS_SHORT:
+            return
+        response = case.call(headers={"Authorization": f"Bearer {KEY}"}, timeout=20)
+        assert response.status_code in ANSWERED
+        case.validate_response(response)
+
+    ask()
+
+
+@given(st.binary(max_size=3000), st.sampled_from(["/v1/menu/events", "/v1/trips/webhook"]))
+@settings(max_examples=60, deadline=None)
+def test_any_bytes(collector: RunningCollector, body: bytes, path: str) -> None:
+    for content_type in ("application/json", "application/x-ndjson"):
+        assert collector.post(path, body, {"Content-Type": content_type})[0] in ANSWERED
+
+
+def test_mutated_bodies(collector: RunningCollector) -> None:
+    chance = random.Random(11)
+    seeds = [json.dumps(one).encode() for one in (menu_event(1), trip_event(1))]
+    seeds.append(
+        json.dumps({"events": [trip_event(2)["event"]] * 3, "user": {"_id": "d"}}).encode()
+    )
+    pieces = [
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"',
+        b"\\u0000",
+        b"\x00",
+        b"\xff",
+        b"1e999",
+        b"-0",
+        b",",
+        b":",
+    ]
+    until = time.monotonic() + FUZZ_SECONDS / 2
+    tries = 0
+    while time.monotonic() < until:
+        body = bytearray(chance.choice(seeds))
+        for _ in range(chance.randint(1, 6)):
+            at = chance.randrange(len(body) + 1)
+            match chance.randrange(4):
+                case 0:
+                    body[at:at] = chance.choice(pieces) * chance.choice((1, 1, 1, 600))
+                case 1:
+                    del body[at : at + chance.randint(1, 20)]
+                case 2 if at < len(body):
+                    body[at] ^= 1 << chance.randrange(8)
+                case _:
+                    body += body[at : at + 50]
+        for path in ("/v1/trips/webhook", "/v1/menu/events"):
+            assert collector.post(path, bytes(body))[0] in ANSWERED
+            tries += 1
+    assert tries > 50
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"\x00" * 100, id="no HTTP"),
+        pytest.param(b"GET / HTTP/9.9\r\n\r\n", id="no such version"),
+        pytest.param(b"POST /v1/menu/events HTTP/1.1\r\nContent-Length: -1\r\n\r\n", id="negative"),
+        pytest.param(b"POST /v1/menu/events HTTP/1.1\r\nContent-Length: x\r\n\r\n", id="no number"),
+        pytest.param(b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n", id="a long path"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 20_000 + b"\r\n", id="many headers"),
+    ],
+)
+def test_no_http(collector: RunningCollector, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=20) as client:
+        try:
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+            answer = client.recv(1000)
+        except ConnectionError:
+            answer = b""
+    assert b" 500 " not in answer
+    assert collector.get("/healthz")[0] == 200

@@ -1,0 +1,230 @@
+"""The collector as a Lambda: events as API Gateway sends them, and real HTTP to AWS' services."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from buckets import make_bucket, s3_endpoint
+from collecting import KEY, SECRET, menu_event, signed, trip_event
+
+from loaders.collector import gateway
+from loaders.collector.gateway import MOST_RECORD_BYTES, handler
+
+BUCKET = "landing"
+ENTITIES = ("menu/menu_events", "trips/trip_events", "catalog/items")
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[Any]:
+    """Serve Firehose, DynamoDB and S3, with a delivery stream for each of some entities."""
+    with s3_endpoint(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LARDER_API_KEYS", f"{KEY}:*")
+        patch.setenv("LARDER_RADAR_SECRET", SECRET)
+        patch.setenv("LARDER_COLLECT_STREAMS", "larder")
+        patch.setenv("LARDER_COLLECT_SIGNING_IDS", "signing-ids")
+        s3 = make_bucket(BUCKET)
+        firehose = boto3.client("firehose")
+        for entity in ENTITIES:
+            firehose.create_delivery_stream(
+                DeliveryStreamName=f"larder-{entity.replace('/', '-')}",
+                ExtendedS3DestinationConfiguration={
+                    "RoleARN": "arn:aws:iam::123456789012:role/firehose",
+                    "BucketARN": f"arn:aws:s3:::{BUCKET}",
+                    "Prefix": f"landing/{entity}/",
+                },
+            )
+        boto3.client("dynamodb").create_table(
+            TableName="signing-ids",
+            KeySchema=[{"AttributeName": "signing_id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "signing_id", "AttributeType": "B"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        for made in (gateway._reception, gateway._firehose, gateway._dynamodb):
+            made.cache_clear()
+        yield s3
+        for made in (gateway._reception, gateway._firehose, gateway._dynamodb):
+            made.cache_clear()
+
+
+def event(
+    path: str, body: object, headers: dict[str, str] | None = None, method: str = "POST"
+) -> dict[str, Any]:
+    """Return a request as an HTTP API hands it over (recorded, payload format 2.0)."""
+    content = body if isinstance(body, str) else json.dumps(body)
+    chosen = {"authorization": f"Bearer {KEY}"} if headers is None else headers
+    return {
+        "version": "2.0",
+        "routeKey": "POST /v1/{proxy+}",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {
+            "accept": "*/*",
+            "content-length": str(len(content.encode())),
+            "content-type": "application/json",
+            "host": "abcdefghij.execute-api.eu-central-1.amazonaws.com",
+            "x-amzn-trace-id": "Root=1-66e1f0a2-0123456789abcdef01234567",
+            "x-forwarded-for": "203.0.113.7",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+            **{name.lower(): value for name, value in chosen.items()},
+        },
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "abcdefghij",
+            "domainName": "abcdefghij.execute-api.eu-central-1.amazonaws.com",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "203.0.113.7",
+                "userAgent": "test",
+            },
+            "requestId": "ABCDEFGHIJKLMNO=",
+            "routeKey": "POST /v1/{proxy+}",
+            "stage": "$default",
+            "time": "11/Sep/2024:19:33:06 +0000",
+            "timeEpoch": 1726083186000,
+        },
+        "body": content,
+        "isBase64Encoded": False,
+    }
+
+
+def answer(request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    answered = handler(request, None)
+    return answered["statusCode"], json.loads(answered["body"])
+
+
+def landed(s3: Any, entity: str) -> list[bytes]:
+    """Return the lines that Firehose has delivered of an entity."""
+    found = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"landing/{entity}/").get("Contents", [])
+    bodies = [s3.get_object(Bucket=BUCKET, Key=one["Key"])["Body"].read() for one in found]
+    return [line for body in bodies for line in body.splitlines()]
+
+
+def test_what_is_accepted_was_taken_by_firehose(services: Any) -> None:
+    assert answer(event("/v1/menu/events", menu_event(1))) == (200, {"accepted": 1, "rejected": 0})
+    assert json.loads(landed(services, "menu/menu_events")[-1]) == menu_event(1)
+    several = {"events": [trip_event(1)["event"], trip_event(2)["event"]], "user": {"_id": "d"}}
+    status, counts = answer(event("/v1/trips/webhook", several))
+    assert (status, counts) == (200, {"accepted": 2, "rejected": 0})
+    assert len(landed(services, "trips/trip_events")) == 2
+
+
+def test_a_binary_body_and_an_unusable_one(services: Any) -> None:
+    request = event("/v1/menu/menu_events", "")
+    request |= {
+        "body": base64.b64encode(json.dumps(menu_event(2)).encode()).decode(),
+        "isBase64Encoded": True,
+    }
+    assert answer(request)[0] == 200
+    assert answer(event("/v1/catalog/items", {"item_id": "a"})) == (
+        422,
+        {"accepted": 0, "rejected": 1},
+    )
+    assert landed(services, "catalog/items") == [b'{"item_id": "a"}']
+
+
+def test_a_signing_id_belongs_to_the_first_body(services: Any) -> None:
+    for number, status in ((10, 200), (10, 200), (11, 401)):
+        request = event("/v1/trips/webhook", trip_event(number), signed("bound"))
+        assert answer(request)[0] == status
+    assert not any(b"trip-event-11" in line for line in landed(services, "trips/trip_events"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        pytest.param(event("/v1/menu/events", menu_event(3), {}), 401, id="no key"),
+        pytest.param(
+            event("/v1/trips/webhook", trip_event(3), signed("a") | {"X-Radar-Signature": "b"}),
+            401,
+            id="wrong signature",
+        ),
+        pytest.param(event("/v1/menu/dishes", {}), 404, id="no entity"),
+        pytest.param(event("/v1/menu/events", {}, method="PUT"), 405, id="no method"),
+        pytest.param(event("/v1/menu/events", " "), 422, id="empty"),
+        pytest.param(
+            event("/v1/menu/events", menu_event(4, section="x" * MOST_RECORD_BYTES)),
+            413,
+            id="larger than a record of Firehose",
+        ),
+        pytest.param(event("/v1/orders/order_lines", {"order_id": "1"}), 503, id="no stream"),
+    ],
+)
+def test_what_is_refused(services: Any, request_: dict[str, Any], status: int) -> None:
+    assert services
+    found, content = answer(request_)
+    assert found == status
+    assert content["error"]
+
+
+def test_what_firehose_did_not_take_is_sent_again(
+    services: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert services
+    taken: list[bytes] = []
+    failures = [2, 1, 0]
+
+    class Firehose:
+        def put_record_batch(self, **asked: Any) -> dict[str, Any]:
+            records = [record["Data"] for record in asked["Records"]]
+            failed = failures.pop(0)
+            taken.extend(records[failed:])
+            responses = [{"ErrorCode": "ServiceUnavailable"}] * failed
+            return {
+                "FailedPutCount": failed,
+                "RequestResponses": responses + [{"RecordId": "1"}] * (len(records) - failed),
+            }
+
+    monkeypatch.setattr(gateway, "_firehose", Firehose)
+    line = json.dumps(menu_event(5, section="x" * 400_000))
+    body = "\n".join([line, line, line[:-2] + 'y"}'])[: 1024 * 1024]
+    request = event("/v1/menu/events", body)
+    request["headers"]["content-type"] = "application/x-ndjson"
+    assert answer(request)[0] == 200
+    assert sorted(b"".join(taken).splitlines()) == sorted(body.encode().splitlines())
+
+    failures[:] = [1, 1, 1]
+    assert answer(event("/v1/menu/events", menu_event(6)))[0] == 503
+
+
+def test_services_that_cannot_be_reached_are_told_to_the_sender(
+    services: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert services
+
+    def refuse(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "ServiceUnavailableException"}}, "PutRecordBatch")
+
+    monkeypatch.setattr(gateway._firehose(), "put_record_batch", refuse)
+    answered = handler(event("/v1/menu/events", menu_event(7)), None)
+    assert answered["statusCode"] == 503
+    assert answered["headers"]["retry-after"] == "1"
+
+
+def test_a_lambda_needs_little_more_than_python() -> None:
+    # what deploy/aws/README.md puts into its package, and what the runtime of AWS has
+    heavy = ("duckdb", "pyarrow", "pandas", "pydantic", "click", "rich", "uvicorn", "snowflake")
+    code = (
+        "import sys\n"
+        f"for name in {heavy!r}: sys.modules[name] = None\n"
+        "import loaders.collector.gateway"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_it_is_never_open_to_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway._reception.cache_clear()
+    for name in ("LARDER_API_KEYS", "LARDER_RADAR_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RuntimeError, match="open to everybody"):
+        gateway._reception()
