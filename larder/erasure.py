@@ -13,6 +13,7 @@ from larder.backup.taking import Backup, back_up, backup_lock, has_backup
 from larder.errors import BackupError
 from larder.serving.lake import fetched_files, rewrite_without
 from larder.settings import Settings
+from loaders.collector.lander import empty_spool
 from loaders.erasing import Erasure, erase
 from loaders.erasing.account import AccountTables
 from loaders.erasing.elsewhere import Elsewhere
@@ -47,6 +48,7 @@ def erase_everywhere(settings: Settings, customer_id: str, now: Callable[[], dat
     with backup_lock(settings, "larder erase"):
         # what a killed backup was taking
         shutil.rmtree(frozen_folder(settings), ignore_errors=True)
+        empty_spool(settings)  # what a collector has taken is searched where it lands
         elsewhere: list[Elsewhere] = [LakeCopies(settings)] if settings.lake else []
         if settings.target == "prod":
             exchange_tokens(settings, now)  # whom only another home has met is erased, too

@@ -12,11 +12,12 @@ import queue
 import threading
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from larder.errors import LarderError
+from larder.errors import LandingError, LarderError
 from larder.settings import Settings
 from loaders.collector.frames import Frames, decode
 from loaders.collector.measures import Measures
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 10.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+# A running collector gives its segment away after two.
+EMPTYING_SECONDS = 20.0
+DAMAGED_SUFFIX = ".damaged"
+
+
+@dataclass(frozen=True)
+class Landed:
+    """Say how many files came of a segment, and how many of its bytes could not be read."""
+
+    files: int
+    lost_bytes: int
 
 
 class Lander:
@@ -84,7 +96,13 @@ class Lander:
             while True:
                 try:
                     with open_zone(self._settings) as zone:
-                        self._land_frames(zone, path)
+                        landed = land_segment(zone, path)
+                    self._measures.landed_files.inc(landed.files)
+                    if landed.lost_bytes:
+                        self._log.error(
+                            "damaged segment kept",
+                            extra={"segment": path.name, "bytes": landed.lost_bytes},
+                        )
                     return
                 except (OSError, LarderError) as error:
                     self._measures.landing_failures.inc()
@@ -97,24 +115,60 @@ class Lander:
         finally:
             os.close(descriptor)
 
-    def _land_frames(self, zone: Zone, path: Path) -> None:
-        frames = decode(path.read_bytes())
-        with TemporaryDirectory(dir=self._folder, prefix="landing-") as temporary:
-            for entity, content in _contents(frames).items():
-                file = Path(temporary) / "lines"
-                file.write_bytes(content)
-                zone.put(_landing_name(entity, path), file)
-                self._measures.landed_files.inc()
-        if frames.is_damaged:
-            # what can be read has landed; the rest is for a person to look at
-            kept = path.with_suffix(".damaged")
-            self._log.error(
-                "damaged segment kept", extra={"segment": kept.name, "bytes": frames.lost_bytes}
+
+def land_segment(zone: Zone, path: Path) -> Landed:
+    """Write the files of a segment that is held, and remove it; a damaged one is set aside."""
+    frames = decode(path.read_bytes())
+    contents = _contents(frames)
+    with TemporaryDirectory(dir=path.parent, prefix="landing-") as temporary:
+        for entity, content in contents.items():
+            file = Path(temporary) / "lines"
+            file.write_bytes(content)
+            zone.put(_landing_name(entity, path), file)
+    if frames.is_damaged:
+        # what can be read has landed; the rest is for a person to look at
+        path.rename(path.with_suffix(DAMAGED_SUFFIX))
+    else:
+        path.unlink()
+    sync_folder(path.parent)
+    return Landed(len(contents), frames.lost_bytes if frames.is_damaged else 0)
+
+
+def empty_spool(settings: Settings, seconds: float = EMPTYING_SECONDS) -> None:
+    """See that all that the spool holds now has landed, so that whoever searches overlooks nothing.
+
+    Raises:
+        LandingError: a running collector does not land its segment in that time, or a damaged one
+            waits to be looked at.
+    """
+    from loaders.zones import open_zone
+
+    folder = settings.spool_folder
+    waiting = list(find_segments(folder))
+    until = time.monotonic() + seconds
+    while waiting:
+        for path in waiting:
+            descriptor = adopt(path)
+            if descriptor is not None:
+                try:
+                    with open_zone(settings) as zone:
+                        land_segment(zone, path)
+                finally:
+                    os.close(descriptor)
+        waiting = [path for path in waiting if path.exists()]
+        if waiting and time.monotonic() > until:
+            raise LandingError(
+                f"{waiting[0]} has not landed after {seconds:g} s: the collector that holds it "
+                "cannot write to the landing zone, and its log says why. Mend that and run again."
             )
-            path.rename(kept)
-        else:
-            path.unlink()
-        sync_folder(self._folder)
+        if waiting:
+            time.sleep(0.1)
+    damaged = sorted(folder.glob(f"*{DAMAGED_SUFFIX}"))
+    if damaged:
+        raise LandingError(
+            f"{damaged[0]} holds bytes that could not be read, and may hold anybody. Look into it, "
+            "remove it, and run again."
+        )
 
 
 def _contents(frames: Frames) -> dict[str, bytes]:

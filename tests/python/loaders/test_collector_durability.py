@@ -20,9 +20,11 @@ from collecting import KEY, RunningCollector, menu_event, running
 from landing_zone import ARRIVED
 from warehouse_homes import settings_of
 
+from larder.errors import LandingError
 from loaders.collector.disk import Disk
+from loaders.collector.lander import DAMAGED_SUFFIX, empty_spool
 from loaders.collector.measures import Measures
-from loaders.collector.segments import SUFFIX, find_segments
+from loaders.collector.segments import SUFFIX, Segment, find_segments
 from loaders.collector.serving import opened_spool
 from loaders.collector.spool import Spool, SpoolFullError
 from loaders.load import load
@@ -225,4 +227,28 @@ def test_a_damaged_segment_gives_what_can_be_read_and_is_kept(tmp_path: Path) ->
     with running(home):
         wait_until_landed(home)
     assert keys_in_raw(home) == {"menu-1": 1, "menu-2": 1}
-    assert (home / "spool" / segment.name.replace(SUFFIX, ".damaged")).exists()
+    assert (home / "spool" / segment.name.replace(SUFFIX, DAMAGED_SUFFIX)).exists()
+    with pytest.raises(LandingError, match="may hold anybody"):
+        empty_spool(settings_of(home))
+
+
+def test_whoever_searches_everything_empties_the_spool_first(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running(home) as killed:
+        assert killed.post(MENU, menu_event(1))[0] == 200
+        killed.kill()
+    with running(home) as collector:
+        assert collector.post(MENU, menu_event(2))[0] == 200
+        empty_spool(settings_of(home))
+        assert keys_in_raw(home) == {"menu-1": 1, "menu-2": 1}
+
+
+def test_a_spool_that_does_not_empty_is_said(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "landing").touch()
+    (home / "spool").mkdir()
+    held = Segment(home / "spool", ARRIVED, Disk())
+    with pytest.raises(LandingError, match="has not landed after 0 s"):
+        empty_spool(settings_of(home), seconds=0)
+    os.close(held.descriptor)

@@ -17,7 +17,14 @@ from larder.metrics.textfile import read_samples
 from larder.settings import PROJECT_ROOT, Settings
 
 FOLDER = PROJECT_ROOT / "deploy" / "schedule"
-UNITS = ("larder.service", "larder.timer", "larder-failed@.service")
+COLLECTOR = "larder-collector.service"
+FILES = {
+    **{
+        name: FOLDER / name
+        for name in ("larder.service", "larder.timer", "larder-failed@.service", "larder.cron")
+    },
+    COLLECTOR: PROJECT_ROOT / "deploy" / "collector" / COLLECTOR,
+}
 ANALYZE = shutil.which("systemd-analyze")
 
 
@@ -27,7 +34,7 @@ class Unit(configparser.ConfigParser):
     def __init__(self, name: str) -> None:
         super().__init__(interpolation=None, strict=False, delimiters=("=",), comment_prefixes="#")
         self.optionxform = str  # type: ignore[assignment, method-assign]
-        text = (FOLDER / name).read_text(encoding="utf-8")
+        text = FILES[name].read_text(encoding="utf-8")
         self.read_string(text)
         self.settings = dict(re.findall(r"^Environment=(\w+)=(.+)$", text, re.MULTILINE))
 
@@ -40,8 +47,8 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     units = []
-    for name in UNITS:
-        text = (FOLDER / name).read_text(encoding="utf-8")
+    for name in FILES.keys() - {"larder.cron"}:
+        text = FILES[name].read_text(encoding="utf-8")
         units.append(tmp_path / name)
         units[-1].write_text(text.replace("/opt/larder", str(tmp_path / "opt")))
     assert ANALYZE is not None
@@ -87,9 +94,20 @@ def test_a_run_may_write_its_home_and_little_else() -> None:
     assert (service["UMask"], service["StateDirectoryMode"]) == ("0077", "0711")
 
 
-@pytest.mark.parametrize("name", [*UNITS, "larder.cron"])
+def test_the_collector_is_kept_up_and_may_do_no_more_than_a_run() -> None:
+    collector, run = Unit(COLLECTOR)["Service"], Unit("larder.service")["Service"]
+    assert collector["ExecStart"].endswith("/larder collect")
+    assert collector["Restart"] == "always"
+    assert collector["UMask"] == run["UMask"]
+    guards = [name for name in run if name.startswith(("Protect", "Restrict", "Private", "System"))]
+    assert len(guards) > 12
+    for name in [*guards, "CapabilityBoundingSet", "NoNewPrivileges", "User"]:
+        assert collector[name] == run[name], name
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_no_secret_is_in_a_unit(name: str) -> None:
-    text = (FOLDER / name).read_text(encoding="utf-8")
+    text = FILES[name].read_text(encoding="utf-8")
     assert not re.search(r"password|passphrase|secret|token|BEGIN", text, re.IGNORECASE)
     named = set(re.findall(r"(LARDER_[A-Z_]+)=", text))
     assert named <= {f"LARDER_{field.upper()}" for field in Settings.model_fields}
