@@ -104,8 +104,8 @@ def plant(settings: Settings) -> None:
 
 
 def run(settings: Settings, *arguments: str) -> None:
-    """Run the program with the longest log; keep what it says beside the files searched."""
-    finished = run_larder(settings.home, *arguments, DBT_LOG_LEVEL_FILE="debug")
+    """Run the program and keep what it says beside the files that are searched."""
+    finished = run_larder(settings.home, *arguments)
     with (settings.home / "terminal.txt").open("a", encoding="utf-8") as terminal:
         terminal.write(f"$ larder {' '.join(arguments)}\n{finished.stdout}{finished.stderr}")
 
@@ -117,9 +117,7 @@ def planted(dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     plant(settings)
     run(settings, "load")
     first = dbt.run(
-        settings.home,
-        *("build", "--select", REMEMBER, "--exclude", SCORES, *WITHOUT_TESTS),
-        DBT_LOG_LEVEL_FILE="debug",
+        settings.home, "build", "--select", REMEMBER, "--exclude", SCORES, *WITHOUT_TESTS
     )
     assert first.success, (first.message, first.problems)
     # the second build is incremental: it names the segments that are new
