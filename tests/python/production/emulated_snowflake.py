@@ -3,8 +3,9 @@
 Run as a program with a folder it prints its port and serves until it is stopped. In the folder,
 `pretended.jsonl` gets every statement that it only pretended to do, and `faults.json` may hold
 faults: `{"match": <regular expression>, "code": <number>, "message": <text>}` is refused, one
-without a code loses the connection. A login is matched as `login`, a further part of an answer as
-`part <its number>`; one with `is_short` comes with its first row only.
+without a code loses the connection. One with `after` does so when the statement is executed. A
+login is matched as `login`, a further part of an answer as `part <its number>`; one with `is_short`
+comes with its first row only.
 """
 
 from __future__ import annotations
@@ -349,7 +350,8 @@ class Emulator:
             await self._send_part(scope["path"].removeprefix("/parts/"), send)
             return
         is_login = scope["type"] == "http" and scope["path"].endswith("/login-request")
-        if is_login and await self._refuse("login", send):
+        if is_login and (fault := self._fault("login")):
+            await _refuse(fault, "login", send)
             return
         if scope["type"] != "http" or not scope["path"].endswith("/query-request"):
             await self._app(scope, receive, send)
@@ -362,9 +364,12 @@ class Emulator:
                 break
         is_packed = dict(scope["headers"]).get(b"content-encoding") == b"gzip"
         request = json.loads(gzip.decompress(body) if is_packed else body)
-        if await self._refuse(request.get("sqlText", ""), send):
+        statement = request.get("sqlText", "")
+        fault = self._fault(statement)
+        if fault and "after" not in fault:
+            await _refuse(fault, statement, send)
             return
-        answer = await self._answer(request.get("sqlText", ""))
+        answer = await self._answer(statement)
         if answer is not None:
             request["sqlText"] = answer
             body = json.dumps(request).encode()
@@ -387,6 +392,9 @@ class Emulator:
             messages.append(message)
 
         await self._app(scope, give_body, keep)
+        if fault:
+            await _refuse(fault, statement, send)
+            return
         body = b"".join(one.get("body", b"") for one in messages)
         cut = await run_in_threadpool(self._cut, json.loads(body))
         if cut is not None:
@@ -428,23 +436,6 @@ class Emulator:
                 await _send(send, bytes(fakesnow.arrow.to_ipc(stream.read_all()[:1])))
         else:
             await _hang_up(send, statement)
-
-    async def _refuse(self, statement: str, send: Send) -> bool:
-        """Answer with the first fault that fits; tell whether there was one."""
-        fault = self._fault(statement)
-        if fault is None:
-            return False
-        if "code" not in fault:
-            await _hang_up(send, statement)
-        code = f"{fault['code']:06d}"
-        answer = {
-            "data": {"errorCode": code, "sqlState": "08001"},
-            "code": code,
-            "message": fault["message"],
-            "success": False,
-        }
-        await _send(send, json.dumps(answer).encode())
-        return True
 
     def _fault(self, statement: str) -> dict[str, Any] | None:
         """Return the first fault that fits."""
@@ -518,6 +509,20 @@ async def _send(send: Send, body: bytes, status: int = 200) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _refuse(fault: dict[str, Any], statement: str, send: Send) -> None:
+    """Answer with a fault."""
+    if "code" not in fault:
+        await _hang_up(send, statement)
+    code = f"{fault['code']:06d}"
+    answer = {
+        "data": {"errorCode": code, "sqlState": "08001"},
+        "code": code,
+        "message": fault["message"],
+        "success": False,
+    }
+    await _send(send, json.dumps(answer).encode())
 
 
 async def _hang_up(send: Send, statement: str) -> NoReturn:
