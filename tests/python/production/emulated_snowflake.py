@@ -21,6 +21,7 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -306,6 +307,39 @@ def change_schemas(statement: str) -> bool:
     return True
 
 
+# fakesnow says of every table that it was last altered in 1970; what writes names its table first.
+WRITE = re.compile(
+    COMMENT + r"(?:create|alter|drop|insert|update|delete|merge|truncate|copy)\b[^(.]*?"
+    r'\b(\w+)"?\."?(\w+)',
+    re.S | re.I,
+)
+LAST_ALTERED = re.compile(
+    r"\blast_altered\b(?=.* from (\w+)\.information_schema\.tables "
+    r"where lower\(table_schema\) = '(\w+)')",
+    re.S | re.I,
+)
+
+
+class Alterations:
+    """Keep when each schema was last written to, and answer with it."""
+
+    def __init__(self) -> None:
+        self._moments: dict[str, datetime] = {}
+
+    def keep(self, statement: str) -> None:
+        """Keep the moment, if the statement writes."""
+        if found := WRITE.match(statement):
+            self._moments[".".join(found.groups()).lower()] = datetime.now(UTC)
+
+    def answer(self, statement: str) -> str | None:
+        """Return a query for when tables were last altered with the moment in it; or null."""
+        found = LAST_ALTERED.search(statement)
+        if not found:
+            return None
+        moment = self._moments.get(".".join(found.groups()).lower(), datetime.fromtimestamp(0, UTC))
+        return LAST_ALTERED.sub(f"'{moment.replace(tzinfo=None)}'::timestamp_ntz", statement)
+
+
 # So many rows stand in an answer itself; the rest is fetched in parts of so many.
 PART_ROWS = 5_000
 # A number of more digits is no integer on its way.
@@ -343,6 +377,7 @@ class Emulator:
         self._faults = folder / "faults.json"
         self._frames = count()
         self._parts: dict[str, bytes] = {}
+        self._alterations = Alterations()
         self._app = fakesnow.server.app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -448,6 +483,9 @@ class Emulator:
         """Return another statement that gives the answer, or null: fakesnow knows it."""
         if SHOW_GRANTS.match(statement):
             return NO_GRANTS
+        if altered := self._alterations.answer(statement):
+            return altered
+        self._alterations.keep(statement)
         if procedure := PROCEDURE.search(statement):
             try:
                 result = await run_in_threadpool(self._call, procedure.group(1))
