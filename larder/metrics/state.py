@@ -125,7 +125,9 @@ def _describe(settings: Settings, publication: Publication) -> Samples:
             ).fetchall()
             alerts |= {(kind,): float(count) for kind, count in rows}
     # Snowflake does not tell what a clone weighs
-    size = {(): float(publication.size_bytes)} if publication.size_bytes else {}
+    size: dict[Labels, float] = {}
+    if publication.size_bytes:
+        size[()] = float(publication.size_bytes)
     return {
         "larder_published_timestamp_seconds": {(): publication.published_at.timestamp()},
         "larder_published_generation_info": {(publication.generation,): 1.0},
