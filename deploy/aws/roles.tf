@@ -122,7 +122,7 @@ resource "aws_iam_role_policy" "snowflake" {
 # For who erases persons, attached to nobody here: versions go in both buckets.
 data "aws_iam_policy_document" "erasure" {
   statement {
-    effect    = "Allow"
+    effect = "Allow"
     actions = [
       "s3:ListBucket",
       "s3:ListBucketVersions",

@@ -119,14 +119,15 @@ def test_snowflake_runs_only_where_its_secrets_are_set(jobs: dict[str, Job]) -> 
     assert variables(job)["LARDER_TARGET"] == "prod"
 
 
-def test_the_private_key_is_read_by_its_owner_alone(jobs: dict[str, Job]) -> None:
+def test_the_keys_are_read_by_their_owner_alone(jobs: dict[str, Job]) -> None:
     lines = commands(jobs["snowflake"])
-    made = lines.index('install -m 0600 /dev/null "$RUNNER_TEMP/service.p8"')
-    assert lines[made + 1].endswith('> "$RUNNER_TEMP/service.p8"')
+    for key in ("service.p8", "vault.key"):
+        made = lines.index(f'install -m 0600 /dev/null "$RUNNER_TEMP/{key}"')
+        assert lines[made + 1].endswith(f'> "$RUNNER_TEMP/{key}"')
     assert jobs["snowflake"]["steps"][-1] == {
-        "name": "Remove the private key",
+        "name": "Remove the keys",
         "if": "always()",
-        "run": 'rm -f "$RUNNER_TEMP/service.p8"',
+        "run": 'rm -f "$RUNNER_TEMP/service.p8" "$RUNNER_TEMP/vault.key"',
     }
 
 
