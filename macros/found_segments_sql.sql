@@ -40,11 +40,10 @@
     group by segment
     union all
     -- no audit sees what came by Snowpipe, so none can be waited for
-    select segment, 'accepted' as verdict
+    select manifest.segment, 'accepted' as verdict
     from larder_raw.landing.manifest
-    where
-        stamp = 'snowpipe'
-        and segment not in (select segment from larder_raw.landing.verdicts);
+    left join larder_raw.landing.verdicts on manifest.segment = verdicts.segment
+    where manifest.stamp = 'snowpipe' and verdicts.segment is null;
     create or replace temp table compacted_found as
     select segment, uploaded_at as accepted_at
     from larder_raw.landing.manifest

@@ -58,25 +58,20 @@ warehouse = larder_loading
 schedule = '1 minute'
 when system$stream_has_data('larder_raw.landing.arrived_records')
 as
-merge into larder_raw.landing.manifest as known
-using (
-    select
-        segment,
-        split_part(segment, '/', 1) as source,
-        split_part(segment, '/', 2) as entity,
-        'snowpipe' as stamp,
-        count(*) as records,
-        count_if(rejection_reason is not null) as rejected,
-        to_json(array_agg(distinct source_file)) as source_files
-    from larder_raw.landing.arrived_records
-    where segment is not null
-    group by segment
-) as arrived
-on split_part(known.segment, '/', -1) = split_part(arrived.segment, '/', -1)
-when not matched then insert
-    (segment, source, entity, stamp, records, rejected, source_files, uploaded_at)
-    values (
-        arrived.segment, arrived.source, arrived.entity, arrived.stamp, arrived.records,
-        arrived.rejected, arrived.source_files, sysdate()
-    );
+insert into larder_raw.landing.manifest
+(segment, source, entity, stamp, records, rejected, source_files, uploaded_at)
+select
+    arrived.segment,
+    split_part(arrived.segment, '/', 1) as source,
+    split_part(arrived.segment, '/', 2) as entity,
+    'snowpipe' as stamp,
+    count(*) as records,
+    count_if(arrived.rejection_reason is not null) as rejected,
+    '["' || listagg(distinct arrived.source_file, '", "') || '"]' as source_files,
+    sysdate() as uploaded_at
+from larder_raw.landing.arrived_records as arrived
+left join larder_raw.landing.manifest as known
+    on split_part(known.segment, '/', -1) = split_part(arrived.segment, '/', -1)
+where arrived.segment is not null and known.segment is null
+group by arrived.segment;
 alter task larder_raw.landing.write_manifest resume;

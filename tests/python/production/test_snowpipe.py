@@ -97,10 +97,10 @@ def drop(home: Home, segment: str, folder: Path) -> None:
 
 def run_task(home: Home) -> None:
     """Let the task read all records, as if its stream had just begun."""
-    merge = statement(home.settings, "create task")
-    assert f"from {LANDING}.arrived_records" in merge
+    insert = statement(home.settings, "create task")
+    assert f"from {LANDING}.arrived_records" in insert
     with open_snowflake(home.settings, "loader") as connection:
-        fetch(connection, merge.replace(f"{LANDING}.arrived_records", f"{LANDING}.records"))
+        fetch(connection, insert.replace(f"{LANDING}.arrived_records", f"{LANDING}.records"))
 
 
 def ask(home: Home, query: str) -> list[tuple[object, ...]]:
