@@ -218,10 +218,12 @@ def _explain(target: Path, last_lines: deque[str], settings: Settings) -> str:
     shown = [f"  {failure.name}: {failure.message}" for failure in failures] or [
         f"  {line}" for line in last_lines
     ]
+    remedies = snowflake.find_remedies("\n".join(shown)) if settings.target == "prod" else []
     return "\n".join(
         [
             "dbt reported a failure:",
             *shown,
+            *(f"To mend it: {remedy}." for remedy in remedies),
             f"Details are in {settings.logs_folder / 'dbt' / 'dbt.log'}.",
         ]
     )

@@ -165,10 +165,27 @@ def _build_name(settings: Settings) -> str:
 
 def _stamp(settings: Settings) -> str:
     if settings.target == "prod":
-        # nobody but dbt has the right to write there, so only a build changes it
-        return snowflake.ANALYTICS
+        return _stamp_of_account(settings)
     status = settings.build_database.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _stamp_of_account(settings: Settings) -> str:
+    """Say how many marts the account has and when one was last written to, by whomever.
+
+    By LAST_ALTERED of Snowflake's view INFORMATION_SCHEMA.TABLES, which moves with every DDL and
+    DML, also one that changes no row, and may move with maintenance of Snowflake's own: that takes
+    one more build.
+    """
+    # a build replaces some marts whatever has changed, so another home's moves it, too
+    with snowflake.open_snowflake(settings, "transformer") as connection:
+        ((marts, altered_at),) = snowflake.fetch(
+            connection,
+            "select count(*), max(last_altered) "
+            f"from {snowflake.ANALYTICS}.information_schema.tables "
+            "where lower(table_schema) = 'marts'",
+        )
+    return f"{marts} {altered_at}"
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -53,6 +53,9 @@ REMEDIES: dict[int, str] = {
 # From here on the connector numbers what it did not get through to the server, or back.
 LOST_FROM = 250003
 LOST = "the network was lost, or Snowflake is down: nothing is half done, run again"
+# How a number stands in what dbt passes on, and what it passes on where there is none.
+NUMBERED = re.compile(r"(?:^|\s)(\d{6})(?: \(\w{5}\)|: \d{6})?: ")
+BROKEN_OFF = re.compile(r"Connection (?:broken|aborted)|Max retries exceeded|Read timed out")
 
 
 @contextmanager
@@ -168,9 +171,20 @@ def explain(error: Exception) -> str:
     number = getattr(error, "errno", None) or 0
     said = " ".join(str(getattr(error, "raw_msg", None) or error).split())
     unknown = "correct what it names and run again; what was finished stays"
+    return f"Snowflake refused ({number}): {said}. To mend it: {_remedy(number) or unknown}."
+
+
+def find_remedies(said: str) -> list[str]:
+    """Return what mends that which another program has passed on of Snowflake, each once."""
+    found = [_remedy(int(number)) for number in NUMBERED.findall(said)]
+    if BROKEN_OFF.search(said):
+        found.append(LOST)
+    return list(dict.fromkeys(one for one in found if one))
+
+
+def _remedy(number: int) -> str | None:
     is_lost = LOST_FROM <= number < 390000 or number >= 400000
-    remedy = REMEDIES.get(number, LOST if is_lost else unknown)
-    return f"Snowflake refused ({number}): {said}. To mend it: {remedy}."
+    return REMEDIES.get(number, LOST if is_lost else None)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -3,7 +3,7 @@
 
     They make the temporary tables `segments_found` (segment, path), `verdicts_found` (segment,
     verdict) and `compacted_found` (compacted_segments_sql). On DuckDB they look into the home
-    folder; on Snowflake at what the loader has uploaded, which is never compacted.
+    folder; on Snowflake at what was uploaded or came by Snowpipe, which is never compacted.
 -#}
 {% macro found_segments_sql() -%}
     {{ return(adapter.dispatch('found_segments_sql')()) }}
@@ -37,7 +37,13 @@
     create or replace temp table verdicts_found as
     select segment, max_by(verdict, decided_at) as verdict
     from larder_raw.landing.verdicts
-    group by segment;
+    group by segment
+    union all
+    -- no audit sees what came by Snowpipe, so none can be waited for
+    select manifest.segment, 'accepted' as verdict
+    from larder_raw.landing.manifest
+    left join larder_raw.landing.verdicts on manifest.segment = verdicts.segment
+    where manifest.stamp = 'snowpipe' and verdicts.segment is null;
     create or replace temp table compacted_found as
     select segment, uploaded_at as accepted_at
     from larder_raw.landing.manifest

@@ -1,5 +1,5 @@
-# The landing bucket (files arrive below landing/, the loader's segments go below segments/) and its
-# copy in the second region, guarded alike.
+# The landing bucket (files arrive below landing/, segments of another loader for Snowpipe below
+# segments/) and its copy in the second region, guarded alike.
 
 module "landing" {
   source          = "./guarded_bucket"

@@ -1,5 +1,6 @@
 # What lands is told to a queue that the loader reads; what it cannot take five times goes to a
-# dead-letter queue. Segments are told to Snowpipe's own queue, in Snowflake's account.
+# dead-letter queue. Segments that another loader drops are told to Snowpipe's own queue,
+# in Snowflake's account.
 
 resource "aws_sqs_queue" "arrivals_dead" {
   name                      = "${var.bucket}-arrivals-dead"

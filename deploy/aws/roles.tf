@@ -17,7 +17,8 @@ resource "aws_iam_role" "loader" {
   assume_role_policy = data.aws_iam_policy_document.loader_trust.json
 }
 
-# The loader reads what lands and writes segments. It changes and deletes nothing that landed.
+# The loader reads what lands, and changes and deletes nothing of it. Its segments go to Snowflake's
+# internal stage, so it has no right below segments/: give one to the loader that drops files there.
 data "aws_iam_policy_document" "loader" {
   statement {
     sid       = "List"
@@ -28,25 +29,15 @@ data "aws_iam_policy_document" "loader" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["landing/*", "segments/*"]
+      values   = ["landing/*"]
     }
   }
 
   statement {
-    sid     = "Read"
-    effect  = "Allow"
-    actions = ["s3:GetObject"]
-    resources = [
-      "${module.landing.arn}/landing/*",
-      "${module.landing.arn}/segments/*",
-    ]
-  }
-
-  statement {
-    sid       = "WriteSegments"
+    sid       = "Read"
     effect    = "Allow"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-    resources = ["${module.landing.arn}/segments/*"]
+    actions   = ["s3:GetObject"]
+    resources = ["${module.landing.arn}/landing/*"]
   }
 
   statement {

@@ -1,10 +1,12 @@
 -- needs: segments_url, segments_role_arn
--- Snowpipe takes in the *segments* that the loader puts below {{ segments_url }}, not the files of
--- the landing zone: a person's token is made with the key, and the key never enters Snowflake. A
--- pipe over raw lines would hold persons without tokens, that no erasure finds and no model may
--- read. The default way needs none of this: the loader PUTs each segment and COPYs it itself.
+-- Snowpipe takes in what a loader of yours drops below {{ segments_url }}. Larder's own upload does
+-- not go there: it PUTs segments on an internal stage, COPYs and removes them, because the bucket
+-- keeps old versions and a copy, in which an erased person would stay.
 --
--- Each segment names itself and its lines (columns segment and line_number), as a copy by column
+-- What is dropped are *segments*, not files of the landing zone: a person's token is made with the
+-- key, and the key never enters Snowflake. A pipe over raw lines would hold persons without tokens,
+-- that no erasure finds and no model may read. So a dropped file has the columns of `records` by
+-- name, filled as docs/production.md says, `segment` and `line_number` among them: a copy by column
 -- name can compute nothing. A pipe is never replaced: a new one forgets what it has loaded.
 use role accountadmin;
 
@@ -24,7 +26,7 @@ create stage if not exists larder_raw.landing.arriving_segments
 url = '{{ segments_url }}'
 storage_integration = larder_segments
 file_format = (format_name = 'larder_raw.landing.segment_format')
-comment = 'Segments that Snowpipe takes in';
+comment = 'Segments that another loader drops for Snowpipe';
 create pipe if not exists larder_raw.landing.segments_pipe
 auto_ingest = true
 as
@@ -34,7 +36,9 @@ file_format = (format_name = 'larder_raw.landing.segment_format')
 match_by_column_name = case_insensitive;
 
 -- A segment counts from its row in the manifest on, so a task writes that row once the records are
--- there (a file is copied whole or not at all). Segments that the loader copied itself have one.
+-- there (a file is copied whole or not at all). It compares the last part of names, which names a
+-- content: what Larder's upload has sent, and the stream tells of as well, has its row already.
+-- `stamp` says that a segment came this way; an upload of the same content takes its place.
 create stream if not exists larder_raw.landing.arrived_records
 on table larder_raw.landing.records
 append_only = true;
@@ -54,24 +58,20 @@ warehouse = larder_loading
 schedule = '1 minute'
 when system$stream_has_data('larder_raw.landing.arrived_records')
 as
-merge into larder_raw.landing.manifest as known
-using (
-    select
-        segment,
-        split_part(segment, '/', 1) as source,
-        split_part(segment, '/', 2) as entity,
-        count(*) as records,
-        count_if(rejection_reason is not null) as rejected,
-        to_json(array_agg(distinct source_file)) as source_files
-    from larder_raw.landing.arrived_records
-    where segment is not null
-    group by segment
-) as arrived
-on known.segment = arrived.segment
-when not matched then insert
-    (segment, source, entity, records, rejected, source_files, uploaded_at)
-    values (
-        arrived.segment, arrived.source, arrived.entity, arrived.records, arrived.rejected,
-        arrived.source_files, sysdate()
-    );
+insert into larder_raw.landing.manifest
+(segment, source, entity, stamp, records, rejected, source_files, uploaded_at)
+select
+    arrived.segment,
+    split_part(arrived.segment, '/', 1) as source,
+    split_part(arrived.segment, '/', 2) as entity,
+    'snowpipe' as stamp,
+    count(*) as records,
+    count_if(arrived.rejection_reason is not null) as rejected,
+    '["' || listagg(distinct arrived.source_file, '", "') || '"]' as source_files,
+    sysdate() as uploaded_at
+from larder_raw.landing.arrived_records as arrived
+left join larder_raw.landing.manifest as known
+    on split_part(known.segment, '/', -1) = split_part(arrived.segment, '/', -1)
+where arrived.segment is not null and known.segment is null
+group by arrived.segment;
 alter task larder_raw.landing.write_manifest resume;

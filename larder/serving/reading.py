@@ -23,7 +23,7 @@ from larder.errors import WarehouseError
 from larder.serving.marts import Marts, open_marts
 from larder.serving.publish import MARTS_SCHEMA
 from larder.settings import PROJECT_ROOT, Settings
-from larder.warehouse import METADATA_TABLE, quoted
+from larder.warehouse import METADATA_TABLE
 
 # A terminal shows no more with profit; `--format csv` and `larder export` give everything.
 SHOWN_ROWS = 200
@@ -96,7 +96,8 @@ def saved_analysis(settings: Settings, name: str, *, project: Path = PROJECT_ROO
     def ref(*names: str) -> str:
         """Take `ref('model')` and `ref('package', 'model')`, as dbt does."""
         require_known(names[-1], tables, f"published table (analysis {name})")
-        return f"{MARTS_SCHEMA}.{quoted(names[-1])}"
+        # not quoted: dbt leaves it to each engine how a name is spelt, and Snowflake's are capitals
+        return f"{MARTS_SCHEMA}.{names[-1]}"
 
     def var(key: str, default: object = None) -> object:
         if default is None or key in variables:

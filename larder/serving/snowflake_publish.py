@@ -220,8 +220,10 @@ def _write_metadata(
     target = f"{INCOMING}.{METADATA_TABLE}"
     fetch(
         connection,
-        f"create table {target} (generation varchar not null, published_at timestamp_ntz not null, "
-        "as_of_at timestamp_ntz, table_name varchar not null, row_count number(38, 0) not null)",
+        # transient, as all that is published: no Fail-safe keeps what an erasure has taken out
+        f"create transient table {target} (generation varchar not null, "
+        "published_at timestamp_ntz not null, as_of_at timestamp_ntz, "
+        "table_name varchar not null, row_count number(38, 0) not null)",
     )
     counted = " union all ".join(
         f"select '{table}' as table_name, count(*) as row_count from {INCOMING}.{table}"

@@ -21,6 +21,8 @@ from larder.settings import Settings
 from larder.snowflake import LANDING, PEOPLE, fetch, open_account, open_snowflake
 
 TIME_LIMIT_SECONDS = 900
+# … and for an account to be there, and to be gone, either of which takes a few seconds.
+START_SECONDS, STOP_SECONDS = 120, 30
 EMULATOR = Path(__file__).with_name("emulated_snowflake.py")
 
 
@@ -51,7 +53,10 @@ class Account:
 
     @contextmanager
     def fault(self, match: str, **refusal: object) -> Iterator[None]:
-        """Let statements that match (or `login`) fail: with `code` and `message`, or no answer."""
+        """Let statements that match (or `login`) fail: with `code` and `message`, or no answer.
+
+        With `after=True` they are executed first.
+        """
         file = self.folder / "faults.json"
         file.write_text(json.dumps([{"match": match} | refusal]), encoding="utf-8")
         try:
@@ -97,39 +102,64 @@ def emulated_account(folder: Path) -> Iterator[Account]:
             text=True,
         )
     with process:
-        assert process.stdout is not None
-        port = process.stdout.readline().strip()
-        assert port, (folder / "log").read_text(encoding="utf-8")[-2000:]
-        variables = {
-            "LARDER_TARGET": "prod",
-            "LARDER_SNOWFLAKE_ACCOUNT": "emulated",
-            "LARDER_SNOWFLAKE_USER": "larder",
-            "LARDER_SNOWFLAKE_PRIVATE_KEY_PATH": str(folder / "key.p8"),
-            "LARDER_SNOWFLAKE_HOST": "127.0.0.1",
-            "LARDER_SNOWFLAKE_PORT": port,
-            "LARDER_SNOWFLAKE_PROTOCOL": "http",
-        }
-        found = Account(variables, folder)
-        settings = found.settings(folder / "home", folder / "home.key")
-        with open_account(settings) as connection:
-            deploy(make_plan(settings), connection)
         try:
+            # fixtures of a session come before the time limit of their first test
+            with limited(START_SECONDS, "starting an account"):
+                found = set_up(process, folder)
             yield found
         finally:
-            process.terminate()
+            stop(process)
 
 
-@pytest.fixture(autouse=True)
-def time_limit(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Stop a test that hangs: the connector asks a server that fails again for minutes."""
+def set_up(process: subprocess.Popen[str], folder: Path) -> Account:
+    """Wait until the emulator answers, and deploy to it."""
+    assert process.stdout is not None
+    port = process.stdout.readline().strip()
+    assert port, (folder / "log").read_text(encoding="utf-8")[-2000:]
+    variables = {
+        "LARDER_TARGET": "prod",
+        "LARDER_SNOWFLAKE_ACCOUNT": "emulated",
+        "LARDER_SNOWFLAKE_USER": "larder",
+        "LARDER_SNOWFLAKE_PRIVATE_KEY_PATH": str(folder / "key.p8"),
+        "LARDER_SNOWFLAKE_HOST": "127.0.0.1",
+        "LARDER_SNOWFLAKE_PORT": port,
+        "LARDER_SNOWFLAKE_PROTOCOL": "http",
+    }
+    found = Account(variables, folder)
+    settings = found.settings(folder / "home", folder / "home.key")
+    with open_account(settings) as connection:
+        deploy(make_plan(settings), connection)
+    return found
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End the emulator, also one that hangs."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+@contextmanager
+def limited(seconds: int, what: str) -> Iterator[None]:
+    """Stop what hangs: the connector asks a server that fails again for minutes."""
 
     def stop(*_: object) -> None:
-        raise TimeoutError(f"{request.node.name} took longer than {TIME_LIMIT_SECONDS} s")
+        raise TimeoutError(f"{what} took longer than {seconds} s")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(TIME_LIMIT_SECONDS)
+    left = signal.alarm(seconds)
     try:
         yield
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+        signal.alarm(left)  # the limit around this one goes on
+
+
+@pytest.fixture(autouse=True)
+def time_limit(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Stop a test that hangs."""
+    with limited(TIME_LIMIT_SECONDS, request.node.name):
+        yield

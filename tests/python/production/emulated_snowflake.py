@@ -3,8 +3,9 @@
 Run as a program with a folder it prints its port and serves until it is stopped. In the folder,
 `pretended.jsonl` gets every statement that it only pretended to do, and `faults.json` may hold
 faults: `{"match": <regular expression>, "code": <number>, "message": <text>}` is refused, one
-without a code loses the connection. A login is matched as `login`, a further part of an answer as
-`part <its number>`; one with `is_short` comes with its first row only.
+without a code loses the connection. One with `after` does so when the statement is executed. A
+login is matched as `login`, a further part of an answer as `part <its number>`; one with `is_short`
+comes with its first row only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -305,6 +307,39 @@ def change_schemas(statement: str) -> bool:
     return True
 
 
+# fakesnow says of every table that it was last altered in 1970; what writes names its table first.
+WRITE = re.compile(
+    COMMENT + r"(?:create|alter|drop|insert|update|delete|merge|truncate|copy)\b[^(.]*?"
+    r'\b(\w+)"?\."?(\w+)',
+    re.S | re.I,
+)
+LAST_ALTERED = re.compile(
+    r"\blast_altered\b(?=.* from (\w+)\.information_schema\.tables "
+    r"where lower\(table_schema\) = '(\w+)')",
+    re.S | re.I,
+)
+
+
+class Alterations:
+    """Keep when each schema was last written to, and answer with it."""
+
+    def __init__(self) -> None:
+        self._moments: dict[str, datetime] = {}
+
+    def keep(self, statement: str) -> None:
+        """Keep the moment, if the statement writes."""
+        if found := WRITE.match(statement):
+            self._moments[".".join(found.groups()).lower()] = datetime.now(UTC)
+
+    def answer(self, statement: str) -> str | None:
+        """Return a query for when tables were last altered with the moment in it; or null."""
+        found = LAST_ALTERED.search(statement)
+        if not found:
+            return None
+        moment = self._moments.get(".".join(found.groups()).lower(), datetime.fromtimestamp(0, UTC))
+        return LAST_ALTERED.sub(f"'{moment.replace(tzinfo=None)}'::timestamp_ntz", statement)
+
+
 # So many rows stand in an answer itself; the rest is fetched in parts of so many.
 PART_ROWS = 5_000
 # A number of more digits is no integer on its way.
@@ -342,6 +377,7 @@ class Emulator:
         self._faults = folder / "faults.json"
         self._frames = count()
         self._parts: dict[str, bytes] = {}
+        self._alterations = Alterations()
         self._app = fakesnow.server.app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -349,7 +385,8 @@ class Emulator:
             await self._send_part(scope["path"].removeprefix("/parts/"), send)
             return
         is_login = scope["type"] == "http" and scope["path"].endswith("/login-request")
-        if is_login and await self._refuse("login", send):
+        if is_login and (fault := self._fault("login")):
+            await _refuse(fault, "login", send)
             return
         if scope["type"] != "http" or not scope["path"].endswith("/query-request"):
             await self._app(scope, receive, send)
@@ -362,9 +399,12 @@ class Emulator:
                 break
         is_packed = dict(scope["headers"]).get(b"content-encoding") == b"gzip"
         request = json.loads(gzip.decompress(body) if is_packed else body)
-        if await self._refuse(request.get("sqlText", ""), send):
+        statement = request.get("sqlText", "")
+        fault = self._fault(statement)
+        if fault and "after" not in fault:
+            await _refuse(fault, statement, send)
             return
-        answer = await self._answer(request.get("sqlText", ""))
+        answer = await self._answer(statement)
         if answer is not None:
             request["sqlText"] = answer
             body = json.dumps(request).encode()
@@ -387,6 +427,9 @@ class Emulator:
             messages.append(message)
 
         await self._app(scope, give_body, keep)
+        if fault:
+            await _refuse(fault, statement, send)
+            return
         body = b"".join(one.get("body", b"") for one in messages)
         cut = await run_in_threadpool(self._cut, json.loads(body))
         if cut is not None:
@@ -429,23 +472,6 @@ class Emulator:
         else:
             await _hang_up(send, statement)
 
-    async def _refuse(self, statement: str, send: Send) -> bool:
-        """Answer with the first fault that fits; tell whether there was one."""
-        fault = self._fault(statement)
-        if fault is None:
-            return False
-        if "code" not in fault:
-            await _hang_up(send, statement)
-        code = f"{fault['code']:06d}"
-        answer = {
-            "data": {"errorCode": code, "sqlState": "08001"},
-            "code": code,
-            "message": fault["message"],
-            "success": False,
-        }
-        await _send(send, json.dumps(answer).encode())
-        return True
-
     def _fault(self, statement: str) -> dict[str, Any] | None:
         """Return the first fault that fits."""
         if not self._faults.exists():
@@ -457,6 +483,9 @@ class Emulator:
         """Return another statement that gives the answer, or null: fakesnow knows it."""
         if SHOW_GRANTS.match(statement):
             return NO_GRANTS
+        if altered := self._alterations.answer(statement):
+            return altered
+        self._alterations.keep(statement)
         if procedure := PROCEDURE.search(statement):
             try:
                 result = await run_in_threadpool(self._call, procedure.group(1))
@@ -518,6 +547,20 @@ async def _send(send: Send, body: bytes, status: int = 200) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _refuse(fault: dict[str, Any], statement: str, send: Send) -> None:
+    """Answer with a fault."""
+    if "code" not in fault:
+        await _hang_up(send, statement)
+    code = f"{fault['code']:06d}"
+    answer = {
+        "data": {"errorCode": code, "sqlState": "08001"},
+        "code": code,
+        "message": fault["message"],
+        "success": False,
+    }
+    await _send(send, json.dumps(answer).encode())
 
 
 async def _hang_up(send: Send, statement: str) -> NoReturn:

@@ -30,10 +30,12 @@ from snowflake.connector.cursor import SnowflakeCursor
 from warehouse_homes import run_larder
 
 from larder import snowflake
+from larder.build_state import mark_tested
 from larder.cli import larder as command_line
 from larder.erasure import erase_everywhere
-from larder.errors import WarehouseError
+from larder.errors import BuildError, WarehouseError
 from larder.keys import read_key
+from larder.pipeline import publish_build
 from larder.serving.generations import generations
 from larder.serving.publish import PublishedTable
 from larder.settings import Settings
@@ -409,6 +411,15 @@ def test_a_file_of_another_upload_on_the_stage_is_no_proof(
     monkeypatch.setattr("loaders.erasing.account.fetch", put_before)
     report = erase_everywhere(home.settings, GONE, now)
     assert report.unsearchable == ["@larder_raw.landing.segments/other/1/records.parquet.gz"]
+
+
+@pytest.mark.usefixtures("token")
+def test_what_an_erasure_has_changed_is_not_published(home: Home) -> None:
+    mark_tested(home.settings, "one")
+    publish_build(home.settings, now)
+    assert erase_everywhere(home.settings, GONE, now).is_proven
+    with pytest.raises(BuildError, match="has not passed its tests"):
+        publish_build(home.settings, now)
 
 
 def test_the_command_says_what_it_did(home: Home, token: str) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlfluff
 import sqlglot
 from conftest import Account
 from copied_builds import clear_published
+from sqlglot import exp
 
+from larder import snowflake
 from larder.errors import WarehouseError
 from larder.serving import snowflake_publish
 from larder.serving.generations import generations
@@ -111,7 +114,7 @@ def test_a_clock_that_goes_back_does_not_matter(settings: Settings) -> None:
     ("match", "is_switched"),
     [
         ("^create schema larder.incoming", False),
-        ("^create table larder.incoming", False),
+        ("^create transient table larder.incoming", False),
         ("^insert into larder.incoming", False),
         ("^grant", False),
         ("swap with", False),
@@ -142,6 +145,57 @@ def test_whatever_is_refused_readers_have_a_whole_generation(
     assert listed[0] == newest
     generations(settings).rollback(settings)
     assert read(settings) == ([70] if is_switched else [before - 1])
+
+
+@pytest.mark.parametrize(
+    ("match", "is_switched"),
+    [
+        ("^create schema larder.incoming", False),
+        ("^insert into larder.incoming", False),
+        ("swap with", True),
+        ("rename to", True),
+    ],
+)
+def test_a_lost_answer_leaves_each_generation_once(
+    settings: Settings,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    match: str,
+    is_switched: bool,
+) -> None:
+    monkeypatch.setattr(snowflake, "NETWORK_SECONDS", 2)
+    build(settings, 1)
+    first = publish(settings, 0)
+    build(settings, 70)
+    with account.fault(match, after=True), pytest.raises(WarehouseError, match="network"):
+        publish(settings, 7)
+    assert read(settings) == ([70] if is_switched else [1])
+    engine = generations(settings)
+    lost = [engine.published_generation(settings)] if is_switched else []
+    again = publish(settings, 8)
+    assert read(settings) == [70]
+    assert engine.list_generations(settings) == [again, *lost, first]
+    for units in [70, 1] if is_switched else [1]:
+        engine.rollback(settings)
+        assert read(settings) == [units]
+
+
+def test_a_rollback_whose_answer_is_lost_goes_back_once(
+    settings: Settings, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snowflake, "NETWORK_SECONDS", 2)
+    names = []
+    for hour in range(2):
+        build(settings, hour)
+        names.append(publish(settings, hour))
+    with account.fault("swap with", after=True), pytest.raises(WarehouseError, match="network"):
+        generations(settings).rollback(settings)
+    assert read(settings) == [0]
+    assert generations(settings).published_generation(settings) == names[0]
+    build(settings, 2)
+    assert generations(settings).list_generations(settings)[0] == names[1]
+    publish(settings, 2)
+    assert read(settings) == [2]
 
 
 def test_a_rollback_that_is_refused_midway_is_finished_by_the_next_step(
@@ -193,6 +247,26 @@ def test_what_the_emulator_cannot_do_is_said_as_snowflake_reads_it(
     for statement in said:
         sqlfluff.parse(f"{statement};\n", dialect="snowflake")
         assert sqlglot.parse_one(statement, read="snowflake")
+
+
+def test_what_a_generation_says_of_itself_has_no_fail_safe(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def listen(connection: Any, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        if sql.startswith("create"):
+            parsed = sqlglot.parse_one(sql, read="snowflake")
+            if isinstance(parsed, exp.Create) and parsed.kind == "TABLE":
+                made.append(parsed)
+        return fetch(connection, sql, *values)
+
+    monkeypatch.setattr(snowflake_publish, "fetch", listen)
+    publish(settings, 0)
+    assert [one.name for table in made for one in table.find_all(exp.Table)] == [
+        "larder_generation"
+    ]
+    assert all(table.find(exp.TransientProperty) for table in made)
 
 
 def test_rights_are_given_before_the_switch(settings: Settings, account: Account) -> None:

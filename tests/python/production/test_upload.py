@@ -179,6 +179,47 @@ def test_a_lost_network_is_one_line_and_the_next_upload_goes_on(
 
 
 @pytest.mark.parametrize(
+    ("match", "is_there"),
+    [("^commit", True), (r"^copy into \S+records", False), (r"^copy into \S+manifest", False)],
+)
+def test_a_lost_answer_doubles_nothing(
+    settings: Settings,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    match: str,
+    is_there: bool,
+) -> None:
+    monkeypatch.setattr(snowflake, "NETWORK_SECONDS", 2)
+    land(settings, "a.ndjson", "a1")
+    upload(settings, now)  # the key, whose commit is none of records, goes once
+    land(settings, "b.ndjson", "b1", "b2")
+    with account.fault(match, after=True), pytest.raises(WarehouseError, match="network"):
+        upload(settings, now)
+    assert keys(settings) == (["a1", "b1", "b2"] if is_there else ["a1"])
+    assert upload(settings, now).segments == (0 if is_there else 1)
+    assert keys(settings) == ["a1", "b1", "b2"]
+    assert len(ask(settings, f"select segment from {LANDING}.manifest")) == 2
+    assert upload(settings, now) == UploadSummary()
+
+
+@pytest.mark.parametrize("match", ["^commit", r"^copy into \S+verdicts"])
+def test_a_lost_answer_doubles_no_verdict(
+    settings: Settings, account: Account, monkeypatch: pytest.MonkeyPatch, match: str
+) -> None:
+    monkeypatch.setattr(snowflake, "NETWORK_SECONDS", 2)
+    land(settings, "a.ndjson", "a1")
+    upload(settings, now)
+    audit(settings, now)
+    with account.fault(match, after=True), pytest.raises(WarehouseError, match="network"):
+        upload(settings, now)
+    is_there = match == "^commit"
+    verdicts = f"select segment from {LANDING}.verdicts"
+    assert len(ask(settings, verdicts)) == is_there
+    assert upload(settings, now).verdicts == (not is_there)
+    assert len(ask(settings, verdicts)) == 1
+
+
+@pytest.mark.parametrize(
     ("match", "code", "message", "named"),
     [
         ("login", 390144, "JWT token is invalid.", "LARDER_SNOWFLAKE_PRIVATE_KEY_PATH"),

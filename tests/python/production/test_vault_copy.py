@@ -182,6 +182,44 @@ def test_a_lost_network_is_one_line_and_the_next_upload_goes_on(
     assert upload(settings, now).tokens == 1
 
 
+@pytest.mark.parametrize(
+    ("step", "is_first"),
+    [
+        ("leave the key", True),
+        *(
+            (step, is_first)
+            for step in ("commit", "copy", "add", "records")
+            for is_first in (True, False)
+        ),
+    ],
+)
+def test_a_lost_answer_doubles_nobody(
+    settings: Settings,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    is_first: bool,
+) -> None:
+    monkeypatch.setattr(snowflake, "NETWORK_SECONDS", 2)
+    before = [] if is_first else ["C-1"]
+    if before:
+        land(settings, "a.ndjson", *before)
+        upload(settings, now)
+    land(settings, "b.ndjson", "C-2", "C-3")
+    with account.fault(STEPS[step], after=True), pytest.raises(WarehouseError, match="network"):
+        upload(settings, now)
+    # the first commit of all is that of the key, else that of the tokens
+    is_there = step == "records" or (step == "commit" and not is_first)
+    arrived = [*before, "C-2", "C-3"] if is_there else before
+    assert copy_of(settings) == tokens_of(settings, *arrived)
+    assert len(records(settings)) == len(before)
+    upload(settings, now)
+    assert copy_of(settings) == tokens_of(settings, *before, "C-2", "C-3")
+    assert records(settings) == Counter(copy_of(settings).values())
+    assert set(is_marked(settings)) == {1}
+    assert len(ask(settings, f"select fingerprint from {PEOPLE}.fingerprint")) == 1
+
+
 @pytest.mark.parametrize("place", ["Copied.mark", "temporary_table", "Copied.compare"])
 def test_a_kill_between_is_made_good(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, place: str

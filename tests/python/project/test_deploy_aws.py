@@ -195,7 +195,7 @@ def test_no_policy_allows_everything_to_anybody(
             assert "*" not in (principal["type"], *principal["identifiers"]), name
 
 
-def test_the_loader_reads_what_lands_and_writes_segments_only(
+def test_the_loader_reads_what_lands_and_nothing_else(
     blocks: Blocks,
 ) -> None:
     rights = {
@@ -203,10 +203,8 @@ def test_the_loader_reads_what_lands_and_writes_segments_only(
         for _, statement in statements(blocks, "Allow", "loader")
     }
     bucket = "module.landing.arn"
-    landing, segments = f"${{{bucket}}}/landing/*", f"${{{bucket}}}/segments/*"
     assert rights.pop("List") == ({"s3:ListBucket"}, [bucket])
-    assert rights.pop("Read") == ({"s3:GetObject"}, [landing, segments])
-    assert rights.pop("WriteSegments") == ({"s3:PutObject", "s3:AbortMultipartUpload"}, [segments])
+    assert rights.pop("Read") == ({"s3:GetObject"}, [f"${{{bucket}}}/landing/*"])
     actions, queues = rights.pop("TakeArrivals")
     assert {"sqs:ReceiveMessage", "sqs:DeleteMessage"} <= actions
     assert not {"sqs:SendMessage", "sqs:PurgeQueue", "sqs:SetQueueAttributes"} & actions

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import sqlglot
 from rich.console import Console
 from serving_processes import NOW, settings_for
+from sqlglot import exp
 
 from larder.errors import WarehouseError
 from larder.serving.exporting import ExportFormat, export_table
@@ -214,6 +216,17 @@ def test_a_saved_analysis_runs_over_the_published_marts(settings: Settings, proj
 @pytest.mark.parametrize("name", sorted(list_analyses()))
 def test_the_shipped_analyses_run_over_the_sample(built_home: Settings, name: str) -> None:
     assert run_query(built_home, saved_analysis(built_home, name)).rows
+
+
+@pytest.mark.parametrize("name", sorted(list_analyses()))
+def test_the_shipped_analyses_leave_the_case_of_names_to_the_engine(
+    built_home: Settings, name: str
+) -> None:
+    parsed = sqlglot.parse_one(saved_analysis(built_home, name), read="snowflake")
+    assert list(parsed.find_all(exp.Table))
+    # what dbt made unquoted is in capitals there, and a quoted name is taken as it is written
+    quoted = [one.name for one in parsed.find_all(exp.Identifier) if one.quoted]
+    assert not [one for one in quoted if one != one.upper()]
 
 
 def test_there_are_shipped_analyses() -> None:
