@@ -73,7 +73,8 @@ def statement(settings: Settings, beginning: str) -> str:
 def drop(home: Home, segment: str, folder: Path) -> None:
     """Let another loader drop the home's rows under this name, pipe and task do their work."""
     (path,) = find_segments(home.settings.raw_folder)
-    file = folder / "dropped.parquet"
+    # a name of the test's own: an account loads no file of a name twice into a table
+    file = folder / f"{folder.name}.parquet"
     with duckdb.connect() as connection:
         connection.execute(
             "copy (select * exclude (file_row_number) "
