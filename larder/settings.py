@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     # that the delivery provider signs with
     api_keys: SecretStr | None = None
     radar_secret: SecretStr | None = None
+    # the sites whose pages may send menu events, separated by commas
+    menu_origins: str = ""
     backup: str | None = None
     backup_password_file: Path = Path("~/.config/larder/backup-password")
     # how many of the newest snapshots, hours, days, weeks and months with one stay
@@ -102,6 +104,14 @@ class Settings(BaseSettings):
         if value and not re.match(r"https?://", value):
             raise ValueError("must be the URL of an SQS queue, such as https://sqs.…/larder")
         return value or None
+
+    @field_validator("menu_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in re.split(r"[\s,]+", value.strip()):
+            if origin and not re.fullmatch(r"https?://[\w.-]+(:\d+)?/?", origin):
+                raise ValueError("must be sites such as https://bistro.example, without a path")
+        return value
 
     @field_validator("lake")
     @classmethod

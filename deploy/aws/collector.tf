@@ -9,5 +9,6 @@ module "collector" {
   entities            = var.collector_entities
   api_keys            = var.collector_api_keys
   radar_secret        = var.collector_radar_secret
+  menu_origins        = var.collector_menu_origins
   requests_per_second = var.collector_requests_per_second
 }

@@ -80,6 +80,12 @@ variable "collector_radar_secret" {
   sensitive   = true
 }
 
+variable "collector_menu_origins" {
+  description = "LARDER_MENU_ORIGINS of the collector: the sites whose pages may send menu events."
+  type        = string
+  default     = ""
+}
+
 variable "collector_requests_per_second" {
   description = "More requests than that are told to come again."
   type        = number

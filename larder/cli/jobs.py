@@ -126,6 +126,7 @@ def _follow(settings: Settings) -> int:
 @click.option("--certificate", type=PEM, help="For TLS: the chain, PEM.")
 @click.option("--private-key", type=PEM, help="For TLS: its key, PEM.")
 @click.option("--rate", default=0.0, help="Events a second that a sender may send; 0: any.")
+@click.option("--demo", is_flag=True, help="Also serve a menu to try, at /menu.")
 @click.pass_obj
 def collect_command(
     settings: Settings,
@@ -134,11 +135,13 @@ def collect_command(
     certificate: Path | None,
     private_key: Path | None,
     rate: float,
+    demo: bool,
 ) -> int:
     """Take events over HTTP; each is durable before it is acknowledged, and lands in seconds."""
     from loaders.collector.serving import Listening, collect
 
-    collect(settings, Listening(host, port, certificate, private_key, rate), say_to(messages))
+    listening = Listening(host, port, certificate, private_key, rate, demo)
+    collect(settings, listening, say_to(messages))
     return DONE
 
 

@@ -13,7 +13,8 @@ from larder.errors import LarderError
 from loaders.collector.bodies import MAX_BODY_BYTES, Received
 from loaders.collector.measures import Measures
 from loaders.collector.openapi import openapi
-from loaders.collector.reception import CLAIMED, TOO_LARGE, Reception, RefusedError
+from loaders.collector.pages import Lines
+from loaders.collector.reception import CLAIMED, TOO_LARGE, Headers, Reception, RefusedError
 from loaders.collector.spool import ClaimedError, Spool, SpoolFullError
 
 Scope = dict[str, Any]
@@ -60,30 +61,34 @@ class Collector:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        told = self._reception.pages.told(headers)
         try:
             if scope["method"] == "POST":
-                received = await self._take(scope, receive)
+                received = await self._take(scope, headers, receive)
                 if not received.accepted:
                     self._measures.refused.labels("nothing usable").inc()
                 await _answer(
                     send,
                     200 if received.accepted else 422,
                     {"accepted": received.accepted, "rejected": received.rejected},
+                    told,
                 )
             elif scope["method"] == "GET":
                 await self._tell(scope["path"], send)
+            elif scope["method"] == "OPTIONS":
+                asked = self._reception.pages.asked_before(headers)
+                await _respond(send, 204 if asked else 403, b"", _TEXT, asked)
             else:
                 raise RefusedError(405, "method", "POST events, or GET /healthz, /readyz, /metrics")
         except RefusedError as refusal:
             self._measures.refused.labels(refusal.reason).inc()
-            await _answer(
-                send, refusal.status, {"error": refusal.why}, retry_after=refusal.retry_after
-            )
+            await _answer(send, refusal.status, {"error": refusal.why}, told + refusal.told)
 
-    async def _take(self, scope: Scope, receive: Receive) -> Received:
+    async def _take(self, scope: Scope, headers: Headers, receive: Receive) -> Received:
         if self.spool is None:
             raise RefusedError(503, "ending", "the collector is ending", RETRY_SECONDS)
-        expected = self._reception.expect(scope["path"], dict(scope["headers"]))
+        expected = self._reception.expect(scope["path"], headers, scope["query_string"])
         received, claimed = expected.take(await _body(receive))
         try:
             await self.spool.append(received.entity, received.lines, claimed)
@@ -107,7 +112,9 @@ class Collector:
         elif path == "/openapi.json":
             await _respond(send, 200, openapi(), _JSON)
         elif path == "/metrics":
-            await _respond(send, 200, self._measures.text(), b"text/plain; version=0.0.4")
+            await _respond(send, 200, self._measures.text(), _TEXT)
+        elif file := self._reception.pages.file(path):
+            await _respond(send, 200, *file, [(b"cache-control", b"public, max-age=3600")])
         else:
             raise RefusedError(404, "path", "GET /healthz, /readyz, /metrics or /openapi.json")
 
@@ -136,22 +143,18 @@ async def _body(receive: Receive) -> bytes:
 
 
 _JSON = b"application/json"
+_TEXT = b"text/plain; version=0.0.4"
 _encode = msgspec.json.Encoder().encode
 
 
 async def _answer(
-    send: Send, status: int, content: dict[str, object], *, retry_after: float | None = None
+    send: Send, status: int, content: dict[str, object], extra: Lines | None = None
 ) -> None:
-    extra = [] if retry_after is None else [(b"retry-after", b"%d" % max(round(retry_after), 1))]
     await _respond(send, status, _encode(content), _JSON, extra)
 
 
 async def _respond(
-    send: Send,
-    status: int,
-    body: bytes,
-    content_type: bytes,
-    extra: list[tuple[bytes, bytes]] | None = None,
+    send: Send, status: int, body: bytes, content_type: bytes, extra: Lines | None = None
 ) -> None:
     headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
     await send(

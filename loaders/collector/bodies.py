@@ -21,7 +21,8 @@ from loaders.several import told_apart
 
 MAX_BODY_BYTES = MAX_LINE_BYTES
 MAX_RECORDS = 10_000
-NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+# A page may send plain text to another site without asking first, so that has a record a line, too.
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "text/plain")
 
 # JSON allows line ends between its tokens only, so a record on one line means the same.
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")

@@ -20,7 +20,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from loaders.collector.bodies import Received
-from loaders.collector.reception import CLAIMED, Reception, RefusedError
+from loaders.collector.pages import Lines, Pages, read_origins
+from loaders.collector.reception import CLAIMED, Headers, Reception, RefusedError
 from loaders.collector.senders import Senders
 from loaders.collector.signatures import Claim
 
@@ -37,31 +38,39 @@ log = logging.getLogger("larder.collector")
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
     """Answer a request of an HTTP API (payload format 2.0).
 
-    Its environment: `LARDER_API_KEYS` and `LARDER_RADAR_SECRET` as of the collector,
+    Its environment: `LARDER_API_KEYS`, `LARDER_RADAR_SECRET` and `LARDER_MENU_ORIGINS` as of the
+    collector,
     `LARDER_COLLECT_STREAMS` (what the names of the delivery streams begin with) and
     `LARDER_COLLECT_SIGNING_IDS` (a table of DynamoDB with the key `signing_id`).
     """
-    request = event["requestContext"]["http"]
-    try:
-        if request["method"] == "GET" and event["rawPath"] == "/healthz":
-            return _answer(200, {"status": "alive"})
-        if request["method"] != "POST":
-            raise RefusedError(405, "method", "POST events, or GET /healthz")
-        received = _take(event)
-    except RefusedError as refusal:
-        log.info("refused", extra={"status": refusal.status, "reason": refusal.reason})
-        return _answer(refusal.status, {"error": refusal.why}, refusal.retry_after)
-    return _answer(
-        200 if received.accepted else 422,
-        {"accepted": received.accepted, "rejected": received.rejected},
-    )
-
-
-def _take(event: Mapping[str, Any]) -> Received:
+    method = event["requestContext"]["http"]["method"]
     headers = {
         name.lower().encode(): value.encode() for name, value in event.get("headers", {}).items()
     }
-    expected = _reception().expect(event["rawPath"], headers)
+    try:
+        if method == "GET" and event["rawPath"] == "/healthz":
+            return _answer(200, {"status": "alive"})
+        pages = _reception().pages
+        if method == "OPTIONS":
+            asked = pages.asked_before(headers)
+            return _answer(200 if asked else 403, {}, asked)
+        if method != "POST":
+            raise RefusedError(405, "method", "POST events, or GET /healthz")
+        received = _take(event, headers)
+    except RefusedError as refusal:
+        log.info("refused", extra={"status": refusal.status, "reason": refusal.reason})
+        told = [*pages.told(headers), *refusal.told]
+        return _answer(refusal.status, {"error": refusal.why}, told)
+    return _answer(
+        200 if received.accepted else 422,
+        {"accepted": received.accepted, "rejected": received.rejected},
+        pages.told(headers),
+    )
+
+
+def _take(event: Mapping[str, Any], headers: Headers) -> Received:
+    query = event.get("rawQueryString", "").encode()
+    expected = _reception().expect(event["rawPath"], headers, query)
     body = event.get("body") or ""
     content = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
     received, claimed = expected.take(content)
@@ -82,7 +91,8 @@ def _reception() -> Reception:
     senders = Senders(os.environ.get("LARDER_API_KEYS", ""), 0.0)
     if not senders.are_known and not secret:
         raise RuntimeError("Set LARDER_API_KEYS or LARDER_RADAR_SECRET: this is open to everybody.")
-    return Reception(senders, secret.encode() if secret else None)
+    pages = Pages(read_origins(os.environ.get("LARDER_MENU_ORIGINS", "")))
+    return Reception(senders, secret.encode() if secret else None, pages)
 
 
 def _claim(claimed: Claim) -> None:
@@ -141,10 +151,10 @@ def _dynamodb() -> Any:
     return boto3.client("dynamodb", config=CLIENT)
 
 
-def _answer(
-    status: int, content: dict[str, object], retry_after: float | None = None
-) -> dict[str, Any]:
-    headers = {"content-type": "application/json"}
-    if retry_after is not None:
-        headers["retry-after"] = str(max(round(retry_after), 1))
-    return {"statusCode": status, "headers": headers, "body": json.dumps(content)}
+def _answer(status: int, content: dict[str, object], told: Lines | None = None) -> dict[str, Any]:
+    headers = {name.decode(): value.decode() for name, value in told or []}
+    return {
+        "statusCode": status,
+        "headers": headers | {"content-type": "application/json"},
+        "body": json.dumps(content),
+    }

@@ -34,6 +34,7 @@ _ERROR = {
 _ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
     "200": ("Durable. Rejected records become dead letters.", _COUNTS),
     "401": ("The signature or the key is wrong, or may not send this.", _ERROR),
+    "403": ("A page of another site; see LARDER_MENU_ORIGINS.", _ERROR),
     "408": ("The body took too long.", _ERROR),
     "413": ("More than 1 MiB, or more than 10,000 records.", _ERROR),
     "422": (

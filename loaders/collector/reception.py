@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qs
 
 from loaders.collector.bodies import MAX_BODY_BYTES, BodyError, Received, read_body
+from loaders.collector.pages import SOURCE, Lines, Pages
 from loaders.collector.senders import Sender, Senders
 from loaders.collector.signatures import Claim, Signatures, claim
 from loaders.entities import Entity, read_entities
@@ -13,6 +15,7 @@ from loaders.entities import Entity, read_entities
 WEBHOOK_PATH = "/v1/trips/webhook"
 ALIASES = {"/v1/menu/events": "menu/menu_events", WEBHOOK_PATH: "trips/trip_events"}
 TOO_LARGE = f"the body has more than {MAX_BODY_BYTES:,} bytes"
+NO_PAGES = Pages()
 CLAIMED = "the signing id has come before, with another body"
 
 Headers = Mapping[bytes, bytes]
@@ -30,6 +33,13 @@ class RefusedError(Exception):
         self.reason = reason
         self.why = why
         self.retry_after = retry_after
+
+    @property
+    def told(self) -> Lines:
+        """The headers that say when to come again."""
+        if self.retry_after is None:
+            return []
+        return [(b"retry-after", b"%d" % max(round(self.retry_after), 1))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,10 @@ class Expected:
 class Reception:
     """Know who may send what, and where."""
 
-    def __init__(self, senders: Senders, radar_secret: bytes | None) -> None:
+    def __init__(
+        self, senders: Senders, radar_secret: bytes | None, pages: Pages = NO_PAGES
+    ) -> None:
+        self.pages = pages
         self._senders = senders
         self._signatures = Signatures(radar_secret) if radar_secret else None
         entities = read_entities()
@@ -70,7 +83,7 @@ class Reception:
             **{path: entities[name] for path, name in ALIASES.items()},
         }
 
-    def expect(self, path: str, headers: Headers) -> Expected:
+    def expect(self, path: str, headers: Headers, query: bytes = b"") -> Expected:
         """Say what comes, judged by all but the body.
 
         Raises:
@@ -79,8 +92,10 @@ class Reception:
         entity = self._entities.get(path)
         if entity is None:
             raise RefusedError(404, "path", "POST to /v1/<source>/<entity> of the contract")
+        if not self.pages.may_send(entity.source, headers):
+            raise RefusedError(403, "origin", "pages of this site may not send this")
         is_webhook = path == WEBHOOK_PATH
-        sender, signing_id = self._sender(entity, headers, is_webhook=is_webhook)
+        sender, signing_id = self._sender(entity, headers, query, is_webhook=is_webhook)
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > MAX_BODY_BYTES:
             raise RefusedError(413, "size", TOO_LARGE)
@@ -88,9 +103,11 @@ class Reception:
         return Expected(entity, sender, signing_id, content_type)
 
     def _sender(
-        self, entity: Entity, headers: Headers, *, is_webhook: bool
+        self, entity: Entity, headers: Headers, query: bytes, *, is_webhook: bool
     ) -> tuple[Sender, bytes | None]:
         authorization = headers.get(b"authorization")
+        if query and authorization is None and entity.source == SOURCE and self._senders.are_known:
+            return self._sender_of_page(query), None
         if authorization is not None and self._senders.are_known:
             sender = self._senders.find(authorization)
             if sender is not None and sender.may_send(entity.source):
@@ -105,3 +122,11 @@ class Reception:
         if self._senders.are_known or self._signatures is not None:
             raise RefusedError(401, "key", "send Authorization: Bearer <key>")
         return self._senders.anybody, None
+
+    def _sender_of_page(self, query: bytes) -> Sender:
+        """Find the holder of the key in an address, which all who see the page can read."""
+        (key,) = parse_qs(query).get(b"key", [b""])[:1]
+        sender = self._senders.find(b"Bearer " + key)
+        if sender is None or sender.scopes != {SOURCE}:
+            raise RefusedError(401, "key", "the key of a page must be known, and for menu alone")
+        return sender

@@ -20,6 +20,7 @@ from loaders.collector.disk import Disk
 from loaders.collector.lander import Lander
 from loaders.collector.logs import collector_log
 from loaders.collector.measures import Measures
+from loaders.collector.pages import Pages, read_origins
 from loaders.collector.reception import Reception
 from loaders.collector.segments import find_segments
 from loaders.collector.senders import Senders
@@ -41,6 +42,8 @@ class Listening:
     private_key: Path | None = None
     # events a second; 0: any
     rate: float = 0.0
+    # whether there is a menu to try
+    is_demonstration: bool = False
 
 
 def collect(settings: Settings, listening: Listening, say: Callable[[str], None]) -> None:
@@ -60,8 +63,9 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
         )
     log = collector_log(settings.logs_folder)
     measures = Measures()
+    pages = Pages(read_origins(settings.menu_origins), listening.is_demonstration)
     collector = Collector(
-        Reception(senders, secret), measures, lambda: opened_spool(settings, measures, log)
+        Reception(senders, secret, pages), measures, lambda: opened_spool(settings, measures, log)
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -83,6 +87,9 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
     with _bound(listening) as bound:
         host, port = bound.getsockname()[:2]
         log.info("listening", extra={"host": host, "port": port})
+        if listening.is_demonstration:
+            scheme = "https" if listening.certificate else "http"
+            say(f"A menu to try: {scheme}://{host}:{port}/menu")
         # the server hands its signals on when it has ended, and exits where it could not start
         with stopping_on_signals(), suppress(SystemExit):
             server.run(sockets=[bound])

@@ -14,6 +14,7 @@ resource "aws_lambda_function" "collector" {
     variables = {
       LARDER_API_KEYS            = var.api_keys
       LARDER_RADAR_SECRET        = var.radar_secret
+      LARDER_MENU_ORIGINS        = var.menu_origins
       LARDER_COLLECT_STREAMS     = var.name
       LARDER_COLLECT_SIGNING_IDS = aws_dynamodb_table.signing_ids.name
     }

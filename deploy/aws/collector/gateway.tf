@@ -13,7 +13,7 @@ resource "aws_apigatewayv2_integration" "collector" {
 }
 
 resource "aws_apigatewayv2_route" "collector" {
-  for_each  = toset(["POST /v1/{proxy+}", "GET /healthz"])
+  for_each  = toset(["POST /v1/{proxy+}", "OPTIONS /v1/{proxy+}", "GET /healthz"])
   api_id    = aws_apigatewayv2_api.collector.id
   route_key = each.value
   target    = "integrations/${aws_apigatewayv2_integration.collector.id}"

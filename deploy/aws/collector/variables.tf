@@ -30,6 +30,11 @@ variable "radar_secret" {
   sensitive   = true
 }
 
+variable "menu_origins" {
+  description = "LARDER_MENU_ORIGINS: the sites whose pages may send menu events."
+  type        = string
+}
+
 variable "requests_per_second" {
   description = "More than that are told to come again."
   type        = number

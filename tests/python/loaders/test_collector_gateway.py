@@ -19,6 +19,7 @@ from loaders.collector import gateway
 from loaders.collector.gateway import MOST_RECORD_BYTES, handler
 
 BUCKET = "landing"
+PAGE_KEY, SITE = "the-key-of-the-menu-page", "https://bistro.example"
 ENTITIES = ("menu/menu_events", "trips/trip_events", "catalog/items")
 
 
@@ -26,7 +27,8 @@ ENTITIES = ("menu/menu_events", "trips/trip_events", "catalog/items")
 def services() -> Iterator[Any]:
     """Serve Firehose, DynamoDB and S3, with a delivery stream for each of some entities."""
     with s3_endpoint(), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LARDER_API_KEYS", f"{KEY}:*")
+        patch.setenv("LARDER_API_KEYS", f"{KEY}:*, {PAGE_KEY}:menu")
+        patch.setenv("LARDER_MENU_ORIGINS", SITE)
         patch.setenv("LARDER_RADAR_SECRET", SECRET)
         patch.setenv("LARDER_COLLECT_STREAMS", "larder")
         patch.setenv("LARDER_COLLECT_SIGNING_IDS", "signing-ids")
@@ -228,3 +230,18 @@ def test_it_is_never_open_to_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(RuntimeError, match="open to everybody"):
         gateway._reception()
+
+
+@pytest.mark.usefixtures("services")
+def test_a_page_of_a_listed_site_sends_menu_events() -> None:
+    request = event("/v1/menu/events", menu_event(1), {"origin": SITE})
+    request["headers"]["content-type"] = "text/plain"
+    assert answer(request)[0] == 401
+    request["rawQueryString"] = f"key={PAGE_KEY}"
+    answered = handler(request, None)
+    assert answered["statusCode"] == 200
+    assert answered["headers"]["access-control-allow-origin"] == SITE
+    request["headers"]["origin"] = "https://evil.example"
+    assert answer(request)[0] == 403
+    asked = event("/v1/menu/events", "", {"origin": SITE}, "OPTIONS")
+    assert handler(asked, None)["headers"]["access-control-allow-methods"] == "POST"

@@ -1,0 +1,72 @@
+"""Web pages that send menu events: of which sites they may be, and the files that make it easy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+SOURCE = "menu"
+_DAY = 24 * 3600
+_FILES = {
+    "/menu.js": ("menu.js", b"text/javascript; charset=utf-8"),
+    "/menu": ("menu.html", b"text/html; charset=utf-8"),
+}
+
+Lines = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Know the sites whose pages may send menu events; a browser names the site in `Origin`."""
+
+    origins: frozenset[bytes] = frozenset()
+    # whether there is a menu to try at /menu
+    are_demonstrated: bool = False
+
+    def may_send(self, source: str, headers: Mapping[bytes, bytes]) -> bool:
+        """Tell whether a request comes from no page, from one of ours, or from one that may."""
+        origin = headers.get(b"origin")
+        if origin is None or origin.partition(b"://")[2] == headers.get(b"host"):
+            return True
+        return source == SOURCE and origin in self.origins
+
+    def told(self, headers: Mapping[bytes, bytes]) -> Lines:
+        """Return the headers without which a browser hides an answer from a page."""
+        origin = headers.get(b"origin")
+        if origin is None or origin not in self.origins:
+            return []
+        return [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", b"retry-after"),
+            (b"vary", b"origin"),
+        ]
+
+    def asked_before(self, headers: Mapping[bytes, bytes]) -> Lines:
+        """Return the headers that answer a browser's question whether a page may send."""
+        told = self.told(headers)
+        return told and [
+            *told,
+            (b"access-control-allow-methods", b"POST"),
+            (b"access-control-allow-headers", b"authorization, content-type"),
+            (b"access-control-max-age", b"%d" % _DAY),
+        ]
+
+    def file(self, path: str) -> tuple[bytes, bytes] | None:
+        """Return content and type of the file at a path, if there is one."""
+        if path == "/menu" and not self.are_demonstrated:
+            return None
+        return _file(path) if path in _FILES else None
+
+
+def read_origins(text: str) -> frozenset[bytes]:
+    """Return the origins of a list such as `https://bistro.example, https://menus.example`."""
+    return frozenset(one.rstrip("/").lower().encode() for one in re.split(r"[\s,]+", text) if one)
+
+
+@cache
+def _file(path: str) -> tuple[bytes, bytes]:
+    name, content_type = _FILES[path]
+    return (files("loaders.collector") / "static" / name).read_bytes(), content_type
