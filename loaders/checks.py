@@ -11,7 +11,7 @@ from __future__ import annotations
 from json import dumps
 
 from larder.warehouse import literal, quoted
-from loaders.entities import DOMAINS, Entity, Field
+from loaders.entities import TOKENS, Entity, Field, token_columns
 from loaders.limits import MAX_LINE_BYTES, MAX_NESTING
 
 # A record nested deeper than MAX_NESTING has more bytes than this, so shorter lines, nearly all,
@@ -45,7 +45,7 @@ SEGMENT_COLUMNS = (
     "line_number",
     "received_at",
     "loaded_at",
-    *(f"{domain}_token" for domain in DOMAINS),
+    *token_columns(),
 )
 
 
@@ -186,7 +186,7 @@ def _content_hash(entity: Entity) -> str:
     for field in entity.fields:
         text = f"{quoted(field.name)}::varchar"
         if field.person:  # nothing may be derived from the id of who was erased
-            text = f"case when {field.person}_token is not null then {text} end"
+            text = f"case when {field.token_column} is not null then {text} end"
         values.append(text)
     # An absent value leaves nothing between its separators; no field's text is empty.
     return f"md5(concat({', chr(31), '.join(values)}))"
@@ -198,17 +198,19 @@ def _natural_key(entity: Entity) -> str:
     return f"coalesce({key}, content_hash)" if entity.key_falls_back_to_content else key
 
 
-def _person(entity: Entity, domain: str) -> str | None:
-    texts = [quoted(field.name) for field in entity.persons if field.person == domain]
+def _person(entity: Entity, column: str) -> str | None:
+    texts = [quoted(field.name) for field in entity.persons if field.token_column == column]
     return f"coalesce({', '.join(texts)})" if len(texts) > 1 else next(iter(texts), None)
 
 
-def _token(entity: Entity, domain: str) -> str:
-    """Give the person's token; a rejected record has none, it is only read to be mended."""
-    person = _person(entity, domain)
+def _token(entity: Entity, name: str) -> str:
+    """Give a token column; a rejected record has no token, it is only read to be mended."""
+    column = f"{name}_token"
+    person = _person(entity, column)
     if person is None:
-        return "null::varchar"
-    return f"case when problem is null and {person} is not null then {domain}_token({person}) end"
+        return f"null::varchar as {column}"
+    token = f"{TOKENS[name]}_token({person})"
+    return f"case when problem is null and {person} is not null then {token} end as {column}"
 
 
 def _payload(entity: Entity) -> str:
@@ -219,8 +221,8 @@ def _payload(entity: Entity) -> str:
     payload = "line"
     for field in entity.persons:
         erased = (
-            f"problem is null and {field.person}_token is null "
-            f"and {_person(entity, str(field.person))} is not null"
+            f"problem is null and {field.token_column} is null "
+            f"and {_person(entity, field.token_column)} is not null"
         )
         names = [name for name in field.sources if not name.startswith("$.")]
         kept = f"json_merge_patch({payload}, {literal(dumps(dict.fromkeys(names)))})::varchar"
@@ -273,7 +275,7 @@ def segment_sql(entity: Entity, lines: str) -> str:
     `nesting_depth(varchar)` and `<domain>_token(varchar)` for each domain of the entity.
     """
     structure, json, fields = _structure(entity), _json(entity), _typed_fields(entity)
-    tokens = ",\n        ".join(f"{_token(entity, domain)} as {domain}_token" for domain in DOMAINS)
+    tokens = ",\n        ".join(_token(entity, name) for name in TOKENS)
     return f"""
 with parsed as (
     -- one parse of the JSON tells whether it is valid, too
@@ -321,6 +323,6 @@ select
     file_line_number as line_number,
     $received_at as received_at,
     $loaded_at as loaded_at,
-    {", ".join(f"{domain}_token" for domain in DOMAINS)}
+    {", ".join(token_columns())}
 from keyed
 """

@@ -25,7 +25,7 @@ from loaders.audit.measures import read_history
 from loaders.audit.verdicts import ACCEPTED, Verdict, Verdicts, audit_lock
 from loaders.ledger import find_segments, read_origins, read_parts
 from loaders.load import entity_lock
-from loaders.segments import COMPACTED_PREFIX, copy_options
+from loaders.segments import COMPACTED_PREFIX, copy_options, segment_rows
 
 # Hours that are over for so long get no more segments, whatever is late.
 LEAST_AGE = timedelta(hours=24)
@@ -127,12 +127,11 @@ def _compact(settings: Settings, verdicts: Verdicts, parts: Sequence[Path], now:
     final = parts[-1].with_name(f"{COMPACTED_PREFIX}{digest[:32]}.parquet")
     aside = make_aside(raw)
     try:
-        files = ", ".join(literal(str(path)) for path in parts)
         with open_memory(settings) as connection:
             connection.execute(
                 "copy (select * exclude (file_row_number) replace ("
                 "coalesce(line_number, file_row_number + 1) as line_number) "
-                f"from read_parquet([{files}], file_row_number = true, hive_partitioning = false)"
+                f"from {segment_rows(parts)}"
                 f") to {literal(str(aside / 'segment'))} "
                 f"({copy_options(origins, names)})"
             )

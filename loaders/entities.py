@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,14 @@ FieldType = Literal["text", "timestamp", "date", "integer", "number", "boolean",
 Domain = Literal["commerce", "health", "driver", "visitor"]
 
 DOMAINS: tuple[Domain, ...] = ("commerce", "health", "driver", "visitor")
+# Token column of raw, without its ending → the domain of its tokens. A record names one person of a
+# domain in most entities; a delivery update names three (its driver and two accounts), which have a
+# column each: in one they would stand for one another.
+TOKENS: dict[str, Domain] = {
+    **{domain: domain for domain in DOMAINS},
+    "account": "driver",
+    "trip_account": "driver",
+}
 DESCRIPTION = Path(__file__).with_name("entities.yml")
 
 
@@ -29,7 +38,13 @@ class Field:
     maximum: float | None = None
     happened: bool = False
     person: Domain | None = None
+    token: str | None = None
     personal: bool = False
+
+    @property
+    def token_column(self) -> str:
+        """The column of raw with the person's token: of the domain, unless it says another."""
+        return f"{self.token or self.person}_token"
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,12 @@ def _read_field(name: str, description: str | dict[str, object]) -> Field:
     sources = (name, *cast(list[str], mapping.pop("from", [])))
     accepted = tuple(cast(list[str], mapping.pop("accepted", [])))
     return Field(name=name, sources=sources, accepted=accepted, **mapping)
+
+
+def token_columns(domains: Iterable[Domain] = DOMAINS) -> tuple[str, ...]:
+    """Return the columns of raw with tokens of these domains."""
+    chosen = set(domains)
+    return tuple(f"{name}_token" for name, domain in TOKENS.items() if domain in chosen)
 
 
 @cache

@@ -59,6 +59,24 @@ SEGMENT_SCHEMA = pa.schema(
 )
 
 
+def segment_rows(paths: Sequence[Path], *options: str) -> str:
+    """Give the relation of segments' rows, each with its `file_row_number`.
+
+    It has all columns of today; what an earlier version wrote lacks the token columns that are
+    newer, and holds nobody for them.
+    """
+    types = {pa.int64(): "BIGINT", pa.timestamp("us"): "TIMESTAMP", pa.string(): "VARCHAR"}
+    columns = ", ".join(
+        f"'{one.name}': {{name: '{one.name}', type: '{types[one.type]}', default_value: null}}"
+        for one in SEGMENT_SCHEMA
+    )
+    chosen = "".join(f", {option}" for option in options)
+    return (
+        f"read_parquet([{', '.join(literal(str(path)) for path in paths)}], "
+        f"schema = map {{{columns}}}, file_row_number = true, hive_partitioning = false{chosen})"
+    )
+
+
 def copy_options(origins: Sequence[Origin], parts: Sequence[str] = ()) -> str:
     """Return the options of the COPY statement that writes a segment made from these files.
 

@@ -29,6 +29,7 @@ from loaders.asides import make_aside, remove_aside, sweep_asides
 from loaders.audit.verdicts import VERDICT_SCHEMA, Verdicts
 from loaders.checks import SEGMENT_COLUMNS
 from loaders.ledger import find_segments, read_origins
+from loaders.segments import segment_rows
 from loaders.staging import copy_into, own_place, staged, transaction
 from loaders.vault import open_vault
 from loaders.vault_copy import bring_up_to_date
@@ -203,7 +204,6 @@ def _write_rows(
     settings: Settings, batch: Sequence[_Segment], target: Path
 ) -> dict[str, tuple[int, int]]:
     """Write the rows of segments with their names; return records and rejected by segment."""
-    files = ", ".join(literal(str(one.path)) for one in batch)
     start = len(str(settings.raw_folder)) + 2
     columns = ", ".join(
         "coalesce(line_number, file_row_number + 1) as line_number"
@@ -214,8 +214,8 @@ def _write_rows(
     with open_memory(settings) as connection:
         connection.execute(
             f"copy (select {columns}, substr(filename, {start}) as segment "
-            f"from read_parquet([{files}], filename = true, file_row_number = true, "
-            f"hive_partitioning = false)) to {literal(str(target))} "
+            f"from {segment_rows([one.path for one in batch], 'filename = true')}) "
+            f"to {literal(str(target))} "
             "(format parquet, parquet_version v1, compression zstd)"
         )
         counted = connection.execute(

@@ -18,6 +18,8 @@
         records.health_token,
         records.driver_token,
         records.visitor_token,
+        records.account_token,
+        records.trip_account_token,
         segments.segment,
         segments.source,
         segments.entity,

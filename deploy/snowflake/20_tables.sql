@@ -20,6 +20,8 @@ create transient table if not exists larder_raw.landing.records (
     visitor_token varchar,
     segment varchar
 );
+alter table larder_raw.landing.records add column if not exists account_token varchar;
+alter table larder_raw.landing.records add column if not exists trip_account_token varchar;
 
 -- one row per segment; its records are there when this row is, for both come in one transaction
 create transient table if not exists larder_raw.landing.manifest (

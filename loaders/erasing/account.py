@@ -30,7 +30,7 @@ from larder.snowflake import (
 )
 from larder.warehouse import METADATA_TABLE, literal, open_memory, quoted
 from loaders.asides import make_aside, remove_aside
-from loaders.entities import DOMAINS
+from loaders.entities import token_columns
 from loaders.erasing.changes import HASH_COLUMN, find_changes
 from loaders.erasing.person import Person
 from loaders.erasing.report import Erasure
@@ -75,7 +75,7 @@ class AccountTables:
             # What this home has loaded has been replaced; the rest is of others, which replace
             # theirs when the person is erased there, or of homes that are gone.
             theirs = " or ".join(
-                f"{domain}_token in (select word from {tokens})" for domain in DOMAINS
+                f"{column} in (select word from {tokens})" for column in token_columns()
             )
             _count(report, fetch(connection, f"delete from {RECORDS} where {theirs}"))
         with _opened(settings, "loader", person.telling()) as (connection, words):

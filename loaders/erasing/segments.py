@@ -11,11 +11,11 @@ import pyarrow as pa
 from larder.warehouse import literal
 from loaders.asides import commit
 from loaders.checks import segment_sql, typed_fields_sql
-from loaders.entities import Entity
+from loaders.entities import Entity, token_columns
 from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.person import Person
 from loaders.ledger import Origin, read_parts
-from loaders.segments import copy_options
+from loaders.segments import copy_options, segment_rows
 
 BATCH_ROWS = 10_000
 # The loader leaves the number out where it is the row's place in the file.
@@ -63,7 +63,7 @@ def find_contested(
         for (content_hash,) in connection.execute(
             f"""
             with records as (
-                select * from read_parquet($segments, hive_partitioning = false)
+                select * from {segment_rows(segments)}
                 where rejection_reason is null and payload is not null
             ),
             candidates as (
@@ -76,8 +76,7 @@ def find_contested(
             from versions
             window copies as (partition by record_key, {version})
             qualify min(record_hash) over copies <> max(record_hash) over copies
-            """,
-            {"segments": [str(segment) for segment in segments]},
+            """
         ).fetchall()
     }
 
@@ -170,8 +169,8 @@ def standing_origins(
 
 def _is_theirs(person: Person) -> str:
     tokens = ", ".join(literal(token) for token in person.tokens) or "null"
-    return " or ".join(f"{domain}_token in ({tokens})" for domain in person.ids)
+    return " or ".join(f"{column} in ({tokens})" for column in token_columns(person.ids))
 
 
 def _rows_of(segment: Path) -> str:
-    return f"read_parquet({literal(str(segment))}, file_row_number = true) as held"
+    return f"{segment_rows([segment])} as held"

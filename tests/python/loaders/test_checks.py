@@ -195,3 +195,49 @@ def test_nested_records_have_one_content_however_they_are_laid_out(home: Home) -
     home.land("trips/trip_events/c.json", json.dumps([record | {"trip": None}]).encode())
     home.load()
     assert home.query("select count(distinct content_hash), count(*) from records") == [(1, 3)]
+
+
+def test_each_person_of_a_delivery_update_has_a_token_of_its_own(home: Home) -> None:
+    """They are of one domain: an account has one token wherever it stands."""
+    trip = {"_id": "trip", "MMUserId": "a2"}
+    when, what = "2024-05-01T10:00:00Z", "user.updated_trip"
+    flat = {"id": "t1", "created_at": when, "type": what, "_id": "d", "MMUserId": "a1"}
+    user = {"_id": "d", "MMUserId": "a2", "trip": trip | {"MMUserId": "a1"}}
+    event = {"createdAt": when, "type": what}
+    home.land(
+        "trips/trip_events/a.ndjson",
+        line(flat | {"trip": trip})
+        + line({"event": event | {"_id": "t2", "user": user}})
+        + line({"events": [event | {"_id": "t3"}], "user": user})
+        + line({"event": event | {"_id": "t4", "user": {"trip": trip}}}),
+    )
+    home.load()
+    rows = home.query(
+        "select driver_token, account_token, trip_account_token from records order by natural_key",
+        "trips/trip_events",
+    )
+    (driver, first, second), nested, several, without = rows
+    assert len({driver, first, second}) == 3
+    assert nested == several == (driver, second, first)
+    assert without == (None, None, second)
+    assert home.query("select count(account_token) from records") == [(3,)]
+
+
+def test_coordinates_are_read_in_each_shape_and_what_is_none_is_counted(home: Home) -> None:
+    event = {"created_at": "2024-05-01T10:00:00Z", "type": "user.updated_trip"}
+
+    def at(coordinates: object) -> bytes:
+        landed: bytes = line(event | {"location": {"coordinates": coordinates}})
+        return landed
+
+    home.land(
+        "trips/trip_events/a.ndjson",
+        at({"longitude": "-120.5", "latitude": "36.9"})
+        + at([-120.5, 36.9])
+        + at({"longitude": "", "latitude": ""})
+        + at({"longitude": "west", "latitude": "36.9"})
+        + line(event | {"live": "perhaps"}),
+    )
+    home.load()
+    found = home.query("select unreadable_fields from records order by line_number")
+    assert found == [(None,), (None,), (None,), ("longitude",), ("is_live",)]
