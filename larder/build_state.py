@@ -51,7 +51,7 @@ def fingerprint(settings: Settings) -> str:
         digest.update(f"{segment.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     for verdict in sorted((settings.audit_folder / "verdicts").glob("*.parquet")):
         digest.update(f"{verdict.name}\n".encode())
-    digest.update(_project().encode())
+    digest.update(project_fingerprint().encode())
     digest.update(f"{settings.as_of}\n{settings.target}".encode())
     return digest.hexdigest()
 
@@ -59,10 +59,11 @@ def fingerprint(settings: Settings) -> str:
 def unit_test_fingerprint(settings: Settings) -> str:
     """Return what the outcome of unit tests depends on as one hash; their data are made up."""
     engines = " ".join(version(name) for name in ENGINES)
-    return sha256(f"{_project()}\n{settings.target}\n{engines}".encode()).hexdigest()
+    return sha256(f"{project_fingerprint()}\n{settings.target}\n{engines}".encode()).hexdigest()
 
 
-def _project() -> str:
+def project_fingerprint() -> str:
+    """Return the version of the project, that is of its files, as one hash."""
     digest = sha256()
     for file in project_files():
         digest.update(f"{file.relative_to(PROJECT_ROOT)}\n".encode())

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from larder.build import BuildResult, build, has_docs, write_docs
 from larder.build_state import fingerprint, published_from, require_tested_build, say_published
 from larder.errors import BuildError, WarehouseError
+from larder.live import remember_contained
 from larder.progress import Progress
 from larder.serving.generations import generations
 from larder.serving.lake import bring_up_to_date
@@ -142,6 +143,9 @@ def publish_build(settings: Settings, now: Callable[[], datetime]) -> Publicatio
     made_from = require_tested_build(settings)
     publication = generations(settings).publish(settings, now())
     say_published(settings, publication.generation, made_from)
+    remember_contained(
+        settings, publication.generation, generations(settings).list_generations(settings)
+    )
     fill_lake(settings)
     return publication
 

@@ -213,6 +213,11 @@ class Settings(BaseSettings):
         return self.home / "larder.duckdb"
 
     @property
+    def live_folder(self) -> Path:
+        """The folder of what queries of events that are not built yet go by, mode 0700."""
+        return self.home / "live"
+
+    @property
     def docs_page(self) -> Path:
         """The page of the documentation."""
         return self.home / "docs" / "index.html"

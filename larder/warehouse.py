@@ -118,27 +118,40 @@ def open_published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+Fill = Callable[[duckdb.DuckDBPyConnection], None]
+"""What else a sandbox holds is made by this, before it is closed."""
+
+
 @contextmanager
-def open_sandbox(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_sandbox(
+    settings: Settings, fill: Fill | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the published marts for somebody else's SQL, which can only read them.
 
-    It sees no file of the machine, no variable of this program, cannot load an extension and
-    cannot lift any of it. It has a database instance of its own, so that the restrictions do not
-    reach other connections of this process.
+    With `fill` nothing need be published yet. It sees no file of the machine, no variable of this
+    program, cannot load an extension and cannot lift any of it. It has a database instance of its
+    own, so that the restrictions do not reach other connections of this process.
 
     Raises:
         WarehouseError: nothing is published yet, or the published file is not readable.
     """
     with open_memory(settings) as connection:
-        _follow_published(
-            settings, lambda file: attach(connection, file, PUBLISHED_CATALOG, read_only=True)
-        )
-        connection.execute(
-            f"set search_path = '{PUBLISHED_CATALOG}.marts,{PUBLISHED_CATALOG}.main'"
-        )
-        connection.execute("set enable_external_access = false")
-        connection.execute("set lock_configuration = true")
+        if fill is None or settings.published_database.is_symlink():
+            _follow_published(
+                settings, lambda file: attach(connection, file, PUBLISHED_CATALOG, read_only=True)
+            )
+            catalog = PUBLISHED_CATALOG
+            connection.execute(f"set search_path = '{catalog}.marts,{catalog}.main'")
+        if fill is not None:
+            fill(connection)
+        lock(connection)
         yield connection
+
+
+def lock(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a connection see nothing but what it has, for good."""
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
 
 
 def _follow_published(settings: Settings, open_file: Callable[[Path], T]) -> T:

@@ -66,6 +66,9 @@ def segment_rows(paths: Sequence[Path], *options: str) -> str:
     newer, and holds nobody for them.
     """
     types = {pa.int64(): "BIGINT", pa.timestamp("us"): "TIMESTAMP", pa.string(): "VARCHAR"}
+    if not paths:
+        nothing = ", ".join(f"null::{types[one.type]} as {one.name}" for one in SEGMENT_SCHEMA)
+        return f"(select {nothing}, 0 as file_row_number, '' as filename where false)"
     columns = ", ".join(
         f"'{one.name}': {{name: '{one.name}', type: '{types[one.type]}', default_value: null}}"
         for one in SEGMENT_SCHEMA

@@ -54,8 +54,13 @@ def status_command(settings: Settings, as_json: bool) -> int:
 @click.argument("sql", required=False)
 @click.option("--analysis", help="A saved question; `--analysis list` shows them.")
 @click.option("--format", "shown_as", type=click.Choice(["table", "csv", "json"]), default="table")
+@click.option(
+    "--live", "is_live", is_flag=True, help="Add schema live: events that are not published yet."
+)
 @click.pass_obj
-def query(settings: Settings, sql: str | None, analysis: str | None, shown_as: str) -> int:
+def query(
+    settings: Settings, sql: str | None, analysis: str | None, shown_as: str, *, is_live: bool
+) -> int:
     """Ask the published marts something, read-only."""
     from larder.serving import reading
 
@@ -67,13 +72,18 @@ def query(settings: Settings, sql: str | None, analysis: str | None, shown_as: s
         return DONE
     text = sql if analysis is None else reading.saved_analysis(settings, analysis)
     assert text is not None
+    fill = None
+    if is_live:
+        from larder.live import Live
+
+        fill = Live(settings, text).fill
     if shown_as == "table":
-        result = reading.run_query(settings, text, limit=reading.SHOWN_ROWS)
+        result = reading.run_query(settings, text, limit=reading.SHOWN_ROWS, fill=fill)
         table = reading.as_table(result)
         is_wide = output.measure(table).maximum > output.width
         output.print(reading.as_records(result) if is_wide else table)
     else:
-        result = reading.run_query(settings, text)
+        result = reading.run_query(settings, text, fill=fill)
         render: Callable[[reading.QueryResult], str] = (
             reading.as_csv if shown_as == "csv" else reading.as_json
         )

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import duckdb
 
 from larder import warehouse
-from larder.serving.snowflake_tables import open_tables
+from larder.errors import WarehouseError
+from larder.serving.snowflake_tables import SnowflakeTables, open_tables
 from larder.settings import Settings
 from larder.snowflake import ANALYTICS
 
@@ -27,22 +28,35 @@ def open_built(settings: Settings, queries: Iterable[str]) -> Iterator[duckdb.Du
             yield connection
         return
     with open_tables(settings, "transformer") as tables, warehouse.lacking_is_our_error(ANALYTICS):
-        for schema, names in _named(queries).items():
-            described = tables.describe(f"{ANALYTICS}.{schema}")
-            for name in sorted(names & described.keys()):
-                tables.make(schema, name, described[name])
-                tables.fill(f"{ANALYTICS}.{schema}", schema, name)
+        for schema, names in named_tables(queries).items():
+            copy_tables(tables, ANALYTICS, schema, names)
         yield tables.connection
 
 
-def _named(queries: Iterable[str]) -> dict[str, set[str]]:
-    """Return the tables that are named with a schema, by schema."""
+def copy_tables(tables: SnowflakeTables, database: str, schema: str, names: set[str]) -> None:
+    """Copy those tables of a schema of Snowflake that are there, to its namesake here."""
+    described = tables.describe(f"{database}.{schema}")
+    for name in sorted(names & described.keys()):
+        tables.make(schema, name, described[name])
+        tables.fill(f"{database}.{schema}", schema, name)
+
+
+def named_tables(queries: Iterable[str], default_schema: str = "") -> dict[str, set[str]]:
+    """Return the tables that are named, by schema; names without one only if there is a default.
+
+    Raises:
+        WarehouseError: a query cannot be parsed.
+    """
     import sqlglot
     from sqlglot import exp
 
     found: dict[str, set[str]] = {}
     for query in queries:
-        for table in sqlglot.parse_one(query, read="duckdb").find_all(exp.Table):
-            if table.db:
-                found.setdefault(table.db, set()).add(table.name)
+        try:
+            parsed = sqlglot.parse_one(query, read="duckdb")
+        except sqlglot.ParseError as error:
+            raise WarehouseError(f"the query could not be run. {error}") from None
+        for table in parsed.find_all(exp.Table):
+            if schema := table.db or default_schema:
+                found.setdefault(schema, set()).add(table.name)
     return found

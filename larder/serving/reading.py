@@ -7,7 +7,8 @@ import difflib
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -20,10 +21,12 @@ from rich.table import Table
 
 from larder import snowflake, warehouse
 from larder.errors import WarehouseError
+from larder.serving.built import copy_tables, named_tables
 from larder.serving.marts import Marts, open_marts
 from larder.serving.publish import MARTS_SCHEMA
+from larder.serving.snowflake_tables import open_tables
 from larder.settings import PROJECT_ROOT, Settings
-from larder.warehouse import METADATA_TABLE
+from larder.warehouse import METADATA_TABLE, Fill
 
 # A terminal shows no more with profit; `--format csv` and `larder export` give everything.
 SHOWN_ROWS = 200
@@ -38,15 +41,19 @@ class QueryResult:
     is_cut: bool = False
 
 
-def run_query(settings: Settings, sql: str, *, limit: int | None = None) -> QueryResult:
+def run_query(
+    settings: Settings, sql: str, *, limit: int | None = None, fill: Fill | None = None
+) -> QueryResult:
     """Run SQL over the published marts, which it can only read; at most `limit` rows.
+
+    With `fill`, which makes more tables beside them, the SQL is DuckDB's, on Snowflake too.
 
     Raises:
         WarehouseError: nothing is published, or the engine refuses the query; carries its message.
     """
-    if settings.target == "prod":
+    if settings.target == "prod" and fill is None:
         return _run_on_snowflake(settings, sql, limit)
-    with warehouse.open_sandbox(settings) as connection:
+    with _sandbox(settings, sql, fill) as connection:
         try:
             if not connection.extract_statements(sql):
                 raise WarehouseError("the query is empty. Give one, such as: show tables")
@@ -57,6 +64,24 @@ def run_query(settings: Settings, sql: str, *, limit: int | None = None) -> Quer
             raise WarehouseError(f"the query could not be run. {error}") from None
     is_cut = limit is not None and len(rows) > limit
     return QueryResult(columns, rows[:limit], is_cut)
+
+
+@contextmanager
+def _sandbox(
+    settings: Settings, sql: str, fill: Fill | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    if settings.target != "prod":
+        with warehouse.open_sandbox(settings, fill) as connection:
+            yield connection
+        return
+    assert fill is not None
+    named = named_tables([sql], MARTS_SCHEMA).get(MARTS_SCHEMA, set())
+    with open_tables(settings, "reader") as tables:
+        copy_tables(tables, snowflake.PUBLISHED, MARTS_SCHEMA, named | {METADATA_TABLE})
+        tables.connection.execute(f"set search_path = '{MARTS_SCHEMA}'")
+        fill(tables.connection)
+        warehouse.lock(tables.connection)
+        yield tables.connection
 
 
 def _run_on_snowflake(settings: Settings, sql: str, limit: int | None) -> QueryResult:

@@ -1,0 +1,141 @@
+"""The SQL that types and anonymises events, as dbt compiles it: kept, so that a query needs no dbt.
+
+An anonymised model with the tag `live` says in `meta.live` what schema `live` calls it, and which
+of its columns may be seen. It is compiled as a first build would, in a home of its own, so that no
+build waits for that, nor it for one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from larder.build import run_dbt, target_folder
+from larder.build_state import project_fingerprint
+from larder.errors import BuildError
+from larder.settings import Settings
+
+
+@dataclass(frozen=True)
+class Source:
+    """Name an entity that lands, and the table of raw that it is read from."""
+
+    entity: str
+    schema: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """Hold a compiled model and the names of those that it reads, in raw or before it.
+
+    `table` names it in schema `live`, with these `columns`; null where it is only read by others.
+    """
+
+    schema: str
+    name: str
+    sql: str
+    reads: tuple[str, ...]
+    table: str | None
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LiveModels:
+    """Hold what the tables of schema `live` are made of; no model is read before it is made."""
+
+    sources: tuple[Source, ...]
+    models: tuple[Model, ...]
+
+
+def live_models(settings: Settings) -> LiveModels:
+    """Return the models as this version has them; they are compiled once for each version.
+
+    Raises:
+        BuildError: dbt could not compile them.
+    """
+    file = settings.live_folder / "models.json"
+    version = project_fingerprint()
+    kept = _read(file, version)
+    if kept is None:
+        kept = _compiled(settings)
+        aside = file.with_name(f".{file.name}.tmp")
+        aside.write_text(json.dumps(asdict(kept) | {"version": version}), encoding="utf-8")
+        aside.replace(file)
+    return kept
+
+
+def _read(file: Path, version: str) -> LiveModels | None:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["version"] != version:
+            return None
+        return LiveModels(
+            tuple(Source(**source) for source in content["sources"]),
+            tuple(
+                Model(**(model | {name: tuple(model[name]) for name in ("reads", "columns")}))
+                for model in content["models"]
+            ),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _compiled(settings: Settings) -> LiveModels:
+    """Let dbt compile the models over an empty warehouse."""
+    home = settings.live_folder / "compiling"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    apart = settings.model_copy(update={"home": home, "target": "dev"})
+    try:
+        run_dbt(apart, ["compile", "--full-refresh", "--select", "+tag:live"], None)
+        manifest = (target_folder(apart, "compile") / "manifest.json").read_text(encoding="utf-8")
+    except BuildError as error:
+        raise BuildError(f"schema live cannot be made. {error}") from None
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    return _live_models(json.loads(manifest))
+
+
+def _live_models(manifest: dict[str, Any]) -> LiveModels:
+    nodes: dict[str, Any] = {**manifest["nodes"], **manifest["sources"]}
+    wanted: dict[str, Any] = {}
+    for key, node in manifest["nodes"].items():
+        if "live" in node.get("tags", ()):
+            wanted |= {parent: nodes[parent] for parent in _with_parents(key, nodes)}
+    return LiveModels(
+        tuple(
+            Source(f"{node['source_name']}/{node['name']}", node["schema"], node["identifier"])
+            for node in wanted.values()
+            if node["resource_type"] == "source"
+        ),
+        tuple(_model(node, nodes) for node in wanted.values() if node["resource_type"] == "model"),
+    )
+
+
+def _with_parents(key: str, nodes: dict[str, Any]) -> Iterator[str]:
+    """Give a node after all that it depends on."""
+    for parent in _parents(nodes[key]):
+        yield from _with_parents(parent, nodes)
+    yield key
+
+
+def _parents(node: dict[str, Any]) -> list[str]:
+    return [key for key in node.get("depends_on", {}).get("nodes", ()) if key.count(".") > 1]
+
+
+def _model(node: dict[str, Any], nodes: dict[str, Any]) -> Model:
+    seen = node["config"]["meta"].get("live", {})
+    reads = (nodes[key] for key in _parents(node))
+    return Model(
+        schema=node["schema"],
+        name=node["name"],
+        sql=node["compiled_code"],
+        reads=tuple(one.get("identifier", one["name"]) for one in reads),
+        table=seen.get("table"),
+        columns=tuple(seen.get("columns", ())),
+    )
