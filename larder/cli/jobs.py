@@ -116,6 +116,7 @@ def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int
 
 
 def _follow(settings: Settings) -> int:
+    from larder.metrics import record_bus
     from larder.pipeline import upload_raw
     from larder.stopping import stopping_on_signals
     from loaders.bus import Publisher
@@ -130,7 +131,7 @@ def _follow(settings: Settings) -> int:
 
     with stopping_on_signals() as stopping:
         say("following the landing zone")
-        publisher = Publisher(settings, now, say)
+        publisher = Publisher(settings, now, say, lambda: record_bus(settings, say))
         try:
             publisher.publish()  # what a killed load has left
             follow(settings, now, say, stopping, send)

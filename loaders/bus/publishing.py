@@ -22,6 +22,8 @@ from loaders.bus.sending import LONGEST_PAUSE_SECONDS, Round, Sender
 LINGER_SECONDS = 60.0
 LAST_TRIES = 3
 LAST_PAUSE_SECONDS = 1.0
+# Where there is nothing to do, the outbox is looked at, and the backlog told, as often as that.
+LOOK_SECONDS = 60.0
 KEPT = "What waits in the outbox goes when it works again; nothing is lost."
 
 
@@ -39,7 +41,8 @@ class Publisher:
     """Fill the outbox after each load, and send what waits meanwhile.
 
     Nothing that goes wrong with the bus is an error of the load: `say` takes a line when it begins
-    to fail, and one when it works again.
+    to fail, and one when it works again. `changed` is called when there is something new to tell of
+    the backlog, now and then.
 
     Raises:
         BusError: there is no outbox, and none can be made.
@@ -50,11 +53,13 @@ class Publisher:
         settings: Settings,
         now: Callable[[], datetime],
         say: Callable[[str], None] = lambda _: None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         begin_outbox(settings)
         self._settings = settings
         self._now = now
         self._say = say
+        self._changed = changed
         self._sent = self._set_aside = 0
         self._failure: str | None = None
         self._bug: BaseException | None = None
@@ -95,6 +100,8 @@ class Publisher:
 
     def _send_until_closed(self) -> None:
         sender, tries, until = Sender(self._settings, self._now), 0, math.inf
+        told_at = -math.inf
+        told: tuple[int, str | None] = (0, None)
         while True:
             self._has_work.clear()
             if self._is_closing.is_set():
@@ -106,8 +113,12 @@ class Publisher:
                 done.next_seconds is None or tries >= LAST_TRIES or time.monotonic() >= until
             ):
                 return
-            if done.next_seconds is None:
-                self._has_work.wait()
+            stands = self._sent, self._failure
+            if stands != told and time.monotonic() - told_at >= LOOK_SECONDS:
+                self._changed()
+                told_at, told = time.monotonic(), stands
+            if done.next_seconds is None:  # another process may have left something
+                self._has_work.wait(LOOK_SECONDS)
             elif is_closing:
                 time.sleep(min(done.next_seconds, LAST_PAUSE_SECONDS))
             else:  # what is new does not shorten the wait for a bus that is down
