@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from collecting import running, signed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinesis_stream import FaultyKinesis, Stream, bus_home, kinesis_endpoint, land, trip_event
@@ -31,7 +32,10 @@ from loaders.bus.outbox import begin_outbox, bus_lock, open_outbox
 from loaders.bus.sending import LONGEST_PAUSE_SECONDS, Sender
 
 LOAD = "import sys; sys.argv = ['larder', 'load']; import larder.cli as c; c.main()"
+FOLLOW = "import sys; sys.argv = ['larder', 'load', '--follow']; import larder.cli as c; c.main()"
 SECONDS = 60.0
+# ten seconds are promised on a quiet computer; tests share theirs
+BUSY = 3
 
 
 @pytest.fixture(scope="module")
@@ -391,6 +395,35 @@ def test_loads_that_are_killed_while_they_send_lose_nothing(
     )
     for events in trips.values():
         assert events == sorted(events, key=lambda one: int(one[1:]))
+
+
+def test_a_webhook_is_on_the_stream_in_seconds(home: Home, stream: Stream) -> None:
+    environment = {
+        "LARDER_HOME": str(home.settings.home),
+        "LARDER_KEY_FILE": str(home.settings.key_file),
+        "LARDER_BUS": str(home.settings.bus),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", FOLLOW],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert "following" in process.stdout.readline()
+        with running(home.settings.home, environment=environment) as collector:
+            body = trip_event(7, geofence={"_id": "fridge-1"})
+            assert collector.post("/v1/trips/webhook", body, signed("a"))[0] == 200
+            started = time.monotonic()
+            wait_until(lambda: stream.events() == ["t7"])
+            taken = time.monotonic() - started
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=SECONDS)
+    (record,) = stream.records()
+    assert record["geofence_id"] == "fridge-1"
+    assert taken < 10 * BUSY, f"{taken:.1f} s"
 
 
 def test_two_processes_send_one_after_the_other(home: Home, stream: Stream) -> None:
