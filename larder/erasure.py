@@ -39,8 +39,10 @@ class LakeCopies:
         """Do nothing: the lake has no vault."""
 
 
-def erase_everywhere(settings: Settings, customer_id: str, now: Callable[[], datetime]) -> Erasure:
-    """Erase a customer from everything but the backup, and prove it by searching.
+def erase_everywhere(
+    settings: Settings, customer_id: str, now: Callable[[], datetime], *, is_driver: bool = False
+) -> Erasure:
+    """Erase a customer, or a driver, from everything but the backup, and prove it by searching.
 
     Raises:
         LarderError: as `loaders.erasing.erase`; run again, it goes on from there.
@@ -53,7 +55,7 @@ def erase_everywhere(settings: Settings, customer_id: str, now: Callable[[], dat
         if settings.target == "prod":
             exchange_tokens(settings, now)  # whom only another home has met is erased, too
             elsewhere.append(AccountTables(settings, now))
-        return erase(settings, customer_id, now, elsewhere)
+        return erase(settings, customer_id, now, elsewhere, is_driver=is_driver)
 
 
 def withdraw_from_backup(settings: Settings, now: Callable[[], datetime]) -> Backup | None:

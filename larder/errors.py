@@ -34,6 +34,10 @@ class LandingUnavailableError(LandingError):
     """The landing zone cannot be reached or is overloaded; a later try may find it well again."""
 
 
+class BusError(LarderError):
+    """The event bus takes no message, or its outbox cannot be used; what waits stays."""
+
+
 class WarehouseBusyError(LarderError):
     """Another run holds the lock."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from larder.build import BuildResult, build, has_docs, write_docs
@@ -15,9 +15,10 @@ from larder.serving.generations import generations
 from larder.serving.lake import bring_up_to_date
 from larder.serving.marts import open_marts
 from larder.serving.publish import Publication
-from larder.serving.status import LandingState
+from larder.serving.status import BusState, LandingState
 from larder.settings import Settings
 from loaders.audit import AuditSummary, audit, list_held
+from loaders.bus import BusSummary, Publisher, read_backlog
 from loaders.compaction import CompactionSummary, compact
 from loaders.ledger import Ledger
 from loaders.load import LoadSummary, load
@@ -37,6 +38,7 @@ class RunReport:
     upload: UploadSummary | None = None
     build: BuildResult | None = None
     publication: Publication | None = None
+    bus: BusSummary | None = None
     skipped: list[str] = field(default_factory=list)
 
 
@@ -51,7 +53,20 @@ def run(
         LarderError: what stopped the job; readers keep the last published generation, and the
             report says how far it came.
     """
-    report.load = load(settings, now, start_step("load"))
+    publisher = Publisher(settings, now)
+    try:
+        report.load = load(settings, now, start_step("load"))
+        publisher.publish()
+        _run(settings, now, start_step, report)
+    finally:
+        report.bus = publisher.close()
+
+
+def _run(
+    settings: Settings, now: Callable[[], datetime], start_step: StartStep, report: RunReport
+) -> None:
+    """Do what follows the load."""
+    assert report.load is not None
     report.audit = audit(settings, now, start_step("audit"))
     if not report.load.files:
         report.skipped.append(
@@ -199,3 +214,12 @@ def landing_state(settings: Settings) -> LandingState:
         files_not_loaded=sum(not ledger.knows(file) for file in files),
         bucket_bytes=sum(file.size for file in files) if is_bucket else None,
     )
+
+
+def bus_state(settings: Settings) -> BusState:
+    """Say how the event bus stands.
+
+    Raises:
+        BusError: its outbox cannot be read.
+    """
+    return BusState(**asdict(read_backlog(settings)))

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from larder.backtest import Proof
     from larder.build import BuildResult
     from larder.pipeline import RunReport
-    from larder.serving.status import Status
+    from larder.serving.status import BusState, Status
     from loaders.audit import AuditSummary, HeldSegment
+    from loaders.bus import BusSummary
     from loaders.dead_letters import DeadLetter
     from loaders.erasing import Erasure
     from loaders.load import LoadSummary
@@ -137,6 +138,23 @@ def print_unread(console: Console, summary: LoadSummary) -> None:
         console.print(f"… and {len(summary.unread) - SHOWN_OF_UNREAD:,} others.", highlight=False)
 
 
+def print_bus(console: Console, bus: BusSummary | None) -> None:
+    """Print what went over the event bus, and what waits; nothing where there was nothing."""
+    if bus is None or not (bus.sent or bus.set_aside or bus.waiting or bus.failure):
+        return
+    parts = [f"{bus.sent:,} messages sent", f"{bus.waiting:,} wait"]
+    if bus.set_aside:
+        parts.append(f"{bus.set_aside:,} were too large and are set aside")
+    console.print(f"event bus: {', '.join(parts)}.", highlight=False, soft_wrap=True)
+    if bus.failure:
+        console.print(
+            f"[yellow]event bus:[/yellow] {escape(bus.failure)} What waits goes with the next "
+            "load; nothing is lost.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
 def print_training(console: Console, trained: Sequence[tuple[str, str]]) -> None:
     """Print which models were trained, and why they serve or not."""
     for version, decision in trained:
@@ -219,6 +237,7 @@ def print_arrivals(console: Console, report: RunReport) -> None:
     """Print what a run found of what arrived, also where its build then failed."""
     if report.load and (report.load.files or report.load.waiting or report.load.unread):
         print_load(console, report.load)
+    print_bus(console, report.bus)
     if report.audit:
         print_audit(console, report.audit)
         if report.audit.held:
@@ -290,6 +309,11 @@ def print_erasure(console: Console, erasure: Erasure) -> None:
         console.print(
             f"{erasure.old_versions:,} older versions in S3 were deleted.", highlight=False
         )
+    if erasure.messages:
+        console.print(
+            f"{erasure.messages:,} messages that waited for the event bus were removed.",
+            highlight=False,
+        )
     if erasure.copies:
         console.print(
             f"{len(erasure.copies)} generations of the lake were rewritten or removed.",
@@ -305,6 +329,17 @@ def print_erasure(console: Console, erasure: Erasure) -> None:
             "Counts that the person was part of are made anew by the next larder run.",
             highlight=False,
         )
+
+
+def print_bus_state(table: Table, bus: BusState) -> None:
+    """Add the rows that say how the event bus stands."""
+    since = f" since {bus.oldest_waiting_at:%Y-%m-%d %H:%M} UTC" if bus.oldest_waiting_at else ""
+    table.add_row("event bus", f"{bus.place}; {bus.sent:,} messages sent")
+    table.add_row("waiting for it", f"{bus.waiting:,} messages{since}")
+    if bus.set_aside:
+        table.add_row("set aside", f"{bus.set_aside:,} messages, too large for it")
+    if bus.failure:
+        table.add_row("last failure", bus.failure)
 
 
 def print_status(console: Console, status: Status) -> None:
@@ -330,6 +365,8 @@ def print_status(console: Console, status: Status) -> None:
         table.add_row("not loaded yet", f"{status.landing.files_not_loaded:,} files")
         if status.landing.bucket_bytes is not None:
             table.add_row("landing size", f"{status.landing.bucket_bytes / 1e6:,.1f} MB")
+    if status.bus:
+        print_bus_state(table, status.bus)
     for part, size in status.size_bytes.items():
         table.add_row(f"{part} size", f"{size / 1e6:,.1f} MB")
     console.print(table)

@@ -14,6 +14,7 @@ from larder.errors import LandingError, SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 S3_SCHEME = "s3://"
+KINESIS_SCHEME = "kinesis://"
 
 # an account as it logs in, `organisation-account` or a locator with its region
 ACCOUNT = r"^[A-Za-z0-9_][\w.-]*$"
@@ -37,6 +38,8 @@ class Settings(BaseSettings):
     lock_wait_seconds: float = Field(default=600.0, ge=0)
     memory_limit: str = "2GB"
     lake: str | None = None
+    # where chosen events go as they are loaded: `kinesis://stream`; unset: nowhere but this process
+    bus: str | None = None
     # who may send to the collector: `<key>:<source>+<source>`, separated by commas; and the secret
     # that the delivery provider signs with
     api_keys: SecretStr | None = None
@@ -113,6 +116,15 @@ class Settings(BaseSettings):
                 raise ValueError("must be sites such as https://bistro.example, without a path")
         return value
 
+    @field_validator("bus")
+    @classmethod
+    def _stream(cls, value: str | None) -> str | None:
+        if not value or not value.strip():
+            return None
+        if not re.fullmatch(KINESIS_SCHEME + r"[A-Za-z0-9_.-]{1,128}", value.strip()):
+            raise ValueError("must name a stream, such as kinesis://trip-events")
+        return value.strip()
+
     @field_validator("lake")
     @classmethod
     def _lake_place(cls, value: str | None) -> str | None:
@@ -176,6 +188,11 @@ class Settings(BaseSettings):
     def spool_folder(self) -> Path:
         """The folder of what the collector has taken and has not landed yet, mode 0700."""
         return self.home / "spool"
+
+    @property
+    def bus_folder(self) -> Path:
+        """The folder of the event bus' outbox."""
+        return self.home / "bus"
 
     @property
     def truth_folder(self) -> Path:

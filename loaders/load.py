@@ -21,6 +21,7 @@ from larder.progress import Progress
 from larder.settings import Settings
 from larder.warehouse import open_memory
 from loaders.asides import sweep_asides
+from loaders.bus.outbox import begin_outbox
 from loaders.entities import DOMAINS, Domain
 from loaders.landing import LandingFile
 from loaders.ledger import Ledger, Origin
@@ -101,9 +102,11 @@ def load(
     Raises:
         LandingError: the landing zone cannot be read; what was loaded before stays.
         KeyMismatchError: the vault cannot be used.
+        BusError: there is no outbox of the event bus, and none can be made.
     """
     raw = settings.raw_folder
     raw.mkdir(parents=True, exist_ok=True, mode=0o700)
+    begin_outbox(settings)  # which takes what was loaded before for history
     summary = LoadSummary()
     ledger = Ledger(raw).read()
     with ExitStack() as opened:

@@ -28,6 +28,11 @@ output "erasure_policy_arn" {
   value       = aws_iam_policy.erasure.arn
 }
 
+output "bus" {
+  description = "LARDER_BUS; empty without an event bus."
+  value       = join("", [for stream in aws_kinesis_stream.bus : "kinesis://${stream.name}"])
+}
+
 output "collector_url" {
   description = "Where events are sent to, before /v1; empty without a collector."
   value       = join("", module.collector[*].url)

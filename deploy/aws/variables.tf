@@ -54,6 +54,18 @@ variable "snowflake_external_id" {
   default     = ""
 }
 
+variable "event_bus" {
+  description = "Whether there is a stream for trip events."
+  type        = bool
+  default     = false
+}
+
+variable "event_bus_hours" {
+  description = "For how long the stream keeps a message; also how long the tokens of erased persons may be in it."
+  type        = number
+  default     = 24
+}
+
 variable "collector_package" {
   description = "Path of the function's zip; empty: no collector on Lambda."
   type        = string

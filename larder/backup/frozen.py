@@ -23,6 +23,7 @@ from larder.keys import fingerprint, read_key
 from larder.serving.publish import published_generation
 from larder.settings import Settings
 from larder.warehouse import attach, literal, open_memory, open_published, quoted
+from loaders.bus.outbox import open_outbox, outbox_file
 from loaders.landing import find_files
 from loaders.vault import Tombstone, open_vault
 
@@ -108,6 +109,7 @@ def _freeze(settings: Settings, folder: Path, now: datetime) -> Frozen:
     _remember(settings, root / MEMORY)
     with suppress(FileNotFoundError):
         shutil.copy2(settings.home / "published.json", root)
+    _take_outbox(settings, root / "bus")
     with open_vault(settings) as vault:
         (root / "vault").mkdir(mode=0o700)
         vault.copy_to(root / "vault" / "vault.sqlite")
@@ -193,6 +195,18 @@ def _take_tree(source: Path, target: Path, *, is_copied: bool = False) -> None:
                 raise
             except OSError:  # a disk without hard links
                 shutil.copy2(path, copy)
+
+
+def _take_outbox(settings: Settings, target: Path) -> None:
+    """Copy what waits for the event bus, after the segments: it knows of each that it was read.
+
+    So after a restore what had been sent before the backup is not sent again; what waited then is,
+    also if it has been sent since.
+    """
+    if outbox_file(settings).exists():
+        target.mkdir(mode=0o700)
+        with open_outbox(settings) as outbox:
+            outbox.copy_to(target / outbox_file(settings).name)
 
 
 def _remember(settings: Settings, folder: Path) -> None:

@@ -20,7 +20,7 @@ from larder.cli.group import (
     output,
     require_account,
 )
-from larder.errors import LandingError, UsageError
+from larder.errors import BusError, LandingError, LarderError, UsageError
 from larder.reporting import Reporter, print_proof, print_status
 from larder.settings import Settings
 
@@ -33,13 +33,19 @@ PROVED_DAYS = 60
 @click.pass_obj
 def status_command(settings: Settings, as_json: bool) -> int:
     """Say what is published, who is running and what waits in the landing zone."""
-    from larder.pipeline import landing_state
+    from larder.pipeline import bus_state, landing_state
     from larder.serving.status import status
 
-    found, trouble = status(settings), None
+    found = status(settings)
+    trouble: LarderError | None = None
+    # where one of them fails all the rest can be said, and is wanted most then
+    try:
+        found = replace(found, bus=bus_state(settings))
+    except BusError as error:
+        trouble = error
     try:
         found = replace(found, landing=landing_state(settings))
-    except LandingError as error:  # all the rest can be said, and is wanted most then
+    except LandingError as error:
         trouble = error
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))

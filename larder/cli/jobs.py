@@ -25,6 +25,7 @@ from larder.reporting import (
     print_arrivals,
     print_audit,
     print_build,
+    print_bus,
     print_held,
     print_load,
     print_run,
@@ -78,6 +79,7 @@ def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int
     when all before them is safe.
     """
     from larder.pipeline import RunReport, upload_raw
+    from loaders.bus import Publisher
     from loaders.load import load
 
     require_account(settings)
@@ -86,7 +88,12 @@ def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int
     if is_singer:
         from loaders.singer import load_singer
 
-        load_singer(settings, now, sys.stdin.fileno(), click.echo, say_to(messages))
+        publisher = Publisher(settings, now, say_to(messages))
+        try:
+            load_singer(settings, now, sys.stdin.fileno(), click.echo, say_to(messages))
+            publisher.publish()
+        finally:
+            publisher.close()
         with Reporter(messages) as reporter:
             upload_raw(settings, now, reporter.start)
         return DONE
@@ -95,27 +102,41 @@ def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int
     report = RunReport()
     with recorded(settings, "load", report) as timed, Reporter(messages) as reporter:
         start = timed(reporter.start)
-        report.load = load(settings, now, start("load"))
-        report.upload = upload_raw(settings, now, start)
+        publisher = Publisher(settings, now)
+        try:
+            report.load = load(settings, now, start("load"))
+            publisher.publish()
+            report.upload = upload_raw(settings, now, start)
+        finally:
+            report.bus = publisher.close()
     print_load(output, report.load)
+    print_bus(output, report.bus)
     print_upload(output, report.upload)
     return FAILED if report.load.failures else DONE
 
 
 def _follow(settings: Settings) -> int:
+    from larder.metrics import record_bus
     from larder.pipeline import upload_raw
     from larder.stopping import stopping_on_signals
+    from loaders.bus import Publisher
     from loaders.follow import follow
 
     say = say_to(output)
 
     def send() -> None:
+        publisher.publish()
         with Reporter(messages) as reporter:
             upload_raw(settings, now, reporter.start)
 
     with stopping_on_signals() as stopping:
         say("following the landing zone")
-        follow(settings, now, say, stopping, send)
+        publisher = Publisher(settings, now, say, lambda: record_bus(settings, say))
+        try:
+            publisher.publish()  # what a killed load has left
+            follow(settings, now, say, stopping, send)
+        finally:
+            publisher.close()
     say("ended")
     return DONE
 

@@ -68,14 +68,15 @@ def redrive_command(settings: Settings, file: Path) -> int:
 
 @larder.command("erase")
 @click.argument("customer_id")
+@click.option("--driver", "is_driver", is_flag=True, help="The id is a driver's, not a customer's.")
 @click.pass_obj
-def erase_command(settings: Settings, customer_id: str) -> int:
+def erase_command(settings: Settings, customer_id: str, is_driver: bool) -> int:
     """Remove a person from everything there is, and search it all to prove that."""
     from larder.backup.reporting import print_backup
     from larder.erasure import erase_everywhere, withdraw_from_backup
 
     require_account(settings)
-    erasure = erase_everywhere(settings, customer_id, now)
+    erasure = erase_everywhere(settings, customer_id, now, is_driver=is_driver)
     print_erasure(output, erasure)
     withdrawn = withdraw_from_backup(settings, now)
     if withdrawn is not None:

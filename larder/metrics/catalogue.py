@@ -90,6 +90,18 @@ METRICS = {
     "larder_build_nodes": Metric(
         "gauge", "Nodes of the last dbt build, by kind and result.", ("kind", "status")
     ),
+    # the event bus
+    "larder_bus_waiting_messages": Metric("gauge", "Messages that wait for the event bus."),
+    "larder_bus_oldest_waiting_timestamp_seconds": Metric(
+        "gauge", "Since when the oldest of them waits; not there if none does."
+    ),
+    "larder_bus_set_aside_messages": Metric(
+        "gauge", "Messages that were too large for the event bus."
+    ),
+    "larder_bus_sent_messages_total": Metric("counter", "Messages that the event bus has taken."),
+    "larder_bus_failures_total": Metric(
+        "counter", "Messages that the event bus refused, and requests that it did not answer."
+    ),
     # what readers have
     "larder_published_timestamp_seconds": Metric(
         "gauge", "When the generation that readers have was published; 0 if none is."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from larder.errors import LarderError, WarehouseBusyError
 from larder.metrics.catalogue import OUTCOMES, Labels, Samples
-from larder.metrics.state import TOLD, entities
+from larder.metrics.state import TOLD, entities, tell_bus
 from larder.metrics.textfile import changing
 from larder.progress import Progress
 from larder.settings import Settings
@@ -151,6 +151,15 @@ class Recording:
                 entity = by_labels.get(labels)
                 gauges[labels] = float(part(entity)) if entity else 0.0
                 counters[labels] = counters.get(labels, 0.0) + gauges[labels]
+
+
+def record_bus(settings: Settings, warn: Callable[[str], None]) -> None:
+    """Write how the event bus stands, for a command that stays and so records no end."""
+    try:
+        with changing(settings) as samples:
+            tell_bus(settings, samples)
+    except Exception as problem:
+        warn(f"the metrics of the event bus were not written: {problem}")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from larder.serving.publish import Publication
 from larder.serving.status import sizes
 from larder.settings import Settings
 from loaders.audit import list_held
+from loaders.bus import read_backlog
 from loaders.entities import read_entities
 from loaders.ledger import Ledger
 from loaders.segments import UNKNOWN
@@ -153,6 +154,19 @@ def tell_disk(settings: Settings, samples: Samples, _: RunReport) -> None:
     }
 
 
+def tell_bus(settings: Settings, samples: Samples, _: RunReport | None = None) -> None:
+    """Say what waits for the event bus, and what it has taken."""
+    backlog = read_backlog(settings)
+    oldest = backlog.oldest_waiting_at
+    samples["larder_bus_waiting_messages"] = {(): float(backlog.waiting)}
+    samples["larder_bus_oldest_waiting_timestamp_seconds"] = (
+        {(): oldest.timestamp()} if oldest else {}
+    )
+    samples["larder_bus_set_aside_messages"] = {(): float(backlog.set_aside)}
+    samples["larder_bus_sent_messages_total"] = {(): float(backlog.sent)}
+    samples["larder_bus_failures_total"] = {(): float(backlog.failures)}
+
+
 Tell = Callable[[Settings, Samples, "RunReport"], None]
 TOLD: dict[str, Tell] = {
     "landing zone": tell_landing,
@@ -160,4 +174,5 @@ TOLD: dict[str, Tell] = {
     "build": tell_build,
     "published tables": tell_published,
     "disk": tell_disk,
+    "event bus": tell_bus,
 }

@@ -27,11 +27,29 @@ class LandingState:
 
 
 @dataclass(frozen=True)
+class BusState:
+    """Say how the event bus stands: where it is, what waits for it, what it has taken and refused.
+
+    Counts are since its outbox was made, instants in UTC; `failure` says why nothing was taken the
+    last time, null where that was not so.
+    """
+
+    place: str
+    waiting: int
+    oldest_waiting_at: datetime | None
+    set_aside: int
+    sent: int
+    failures: int
+    last_sent_at: datetime | None
+    failure: str | None
+
+
+@dataclass(frozen=True)
 class Status:
     """Describe the warehouse; sizes in bytes by part of it, each part null-free.
 
     `earlier_generations` can be gone back to, `withdrawn_generations` were gone back from.
-    `landing` is for the caller to fill (`dataclasses.replace`): reading the landing zone is the
+    `landing` and `bus` are for the caller to fill (`dataclasses.replace`): reading them is the
     loaders' business.
     """
 
@@ -42,16 +60,10 @@ class Status:
     running: LockHolder | None
     size_bytes: dict[str, int]
     landing: LandingState | None = None
+    bus: BusState | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON."""
-        landing = None
-        if self.landing is not None:
-            newest_at = self.landing.newest_at
-            landing = {
-                **asdict(self.landing),
-                "newest_at": newest_at.isoformat() if newest_at else None,
-            }
         return {
             "home": str(self.home),
             "published": self.published.to_dict() if self.published else None,
@@ -59,8 +71,19 @@ class Status:
             "withdrawn_generations": list(self.withdrawn_generations),
             "running": self.running.to_dict() if self.running else None,
             "size_bytes": dict(self.size_bytes),
-            "landing": landing,
+            "landing": _plain(self.landing),
+            "bus": _plain(self.bus),
         }
+
+
+def _plain(state: LandingState | BusState | None) -> dict[str, object] | None:
+    """Return plain values for JSON, instants in ISO 8601."""
+    if state is None:
+        return None
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in asdict(state).items()
+    }
 
 
 def status(settings: Settings) -> Status:

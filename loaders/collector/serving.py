@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
     Raises:
         SettingsError: it would be open to everybody, or cannot listen there.
     """
+    _require_usable_certificate(listening)
     secret = settings.radar_secret.get_secret_value().encode() if settings.radar_secret else None
     keys = settings.api_keys.get_secret_value() if settings.api_keys else ""
     senders = Senders(keys, listening.rate)
@@ -141,6 +143,26 @@ def opened_spool(
             lambda: sum(1 for _ in find_segments(folder)),
         )
         yield spool
+
+
+def _require_usable_certificate(listening: Listening) -> None:
+    certificate, key = listening.certificate, listening.private_key
+    if certificate is None and key is None:
+        return
+    why = "there is a key and no certificate"
+    try:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            # a password would be asked for on a terminal that nobody sits at
+            context.load_cert_chain(certificate, key, password=lambda: "")
+            return
+    except OSError as error:  # OpenSSL's errors are such, too
+        why = error.strerror or str(error)
+    raise SettingsError(
+        f"--certificate {certificate or '(none)'} with --private-key {key or '(none)'} cannot be "
+        f"used ({why}). Name the chain and the key that belongs to it, both as PEM, the key "
+        "without a password."
+    )
 
 
 def _require_loopback(host: str) -> None:

@@ -44,6 +44,14 @@ class Person:
         return [*dict.fromkeys(text.encode() for text in [*self.texts(), *escaped])]
 
 
+def find_driver(vault: Vault, driver_id: str) -> Person:
+    """Return what a driver is known by: an id and a token; no record of ours describes them."""
+    unfinished = vault.read_plan(driver_id)
+    planned: list[str] = json.loads(unfinished)["tokens"] if unfinished else []
+    tokens = [*planned, *vault.known_tokens(driver_id, ["driver"])]
+    return Person({"commerce": [], "driver": [driver_id]}, list(dict.fromkeys(tokens)), [])
+
+
 def find_person(
     settings: Settings, connection: duckdb.DuckDBPyConnection, vault: Vault, customer_id: str
 ) -> Person:

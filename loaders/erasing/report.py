@@ -11,7 +11,7 @@ class Erasure:
 
     `traces` are the files in which something was still found: empty is the proof. `unsearchable`
     are damaged files that could not be looked into, `copies` generations of the lake that were
-    rewritten or removed.
+    rewritten or removed, `messages` what waited for the event bus.
     """
 
     was_known: bool = False
@@ -23,6 +23,7 @@ class Erasure:
     tables: int = 0
     table_rows: int = 0
     truth_files: int = 0
+    messages: int = 0
     tokens: int = 0
     copies: list[str] = field(default_factory=list)
     searched_files: int = 0

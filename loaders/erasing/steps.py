@@ -25,7 +25,8 @@ from loaders.erasing.cleaner import Cleaner
 from loaders.erasing.databases import erase_from_database, find_databases
 from loaders.erasing.elsewhere import Elsewhere
 from loaders.erasing.landing_files import rewrite_landing_file
-from loaders.erasing.person import Person, find_person
+from loaders.erasing.outbox import erase_from_outbox
+from loaders.erasing.person import Person, find_driver, find_person
 from loaders.erasing.proof import prove, words_of
 from loaders.erasing.report import Erasure
 from loaders.erasing.search import contains
@@ -49,12 +50,15 @@ def erase(
     customer_id: str,
     now: Callable[[], datetime],
     elsewhere: Sequence[Elsewhere] = (),
+    *,
+    is_driver: bool = False,
 ) -> Erasure:
-    """Erase a customer from everything below `LARDER_HOME`, the landing zone and `elsewhere`.
+    """Erase a customer, or a driver, from the home folder, the landing zone and `elsewhere`.
 
     What has landed is loaded first, so that nothing is missed. Records about the person go, in
     dead letters too; events and order lines stay without the person. Patients that name the
-    customer as theirs go as well. Running it again is harmless, and finishes what was killed.
+    customer as theirs go as well. A delivery update is about its driver, and goes. Running it again
+    is harmless, and finishes what was killed.
 
     Raises:
         LandingError: the id is empty, or the landing zone cannot be read or rewritten.
@@ -64,11 +68,11 @@ def erase(
     """
     customer_id = customer_id.strip()
     if not customer_id:
-        raise LandingError("The customer id is empty: name the customer to erase.")
+        raise LandingError("The id is empty: name the customer or driver to erase.")
     report = Erasure()
     try:
         with run_lock(settings, "larder erase", now=now), open_zone(settings) as zone:
-            _erase(settings, zone, customer_id, now, report, elsewhere)
+            _erase(settings, zone, customer_id, now, report, elsewhere, is_driver=is_driver)
     except NotReadError as error:
         raise _unread_error(error.unread) from error
     return report
@@ -88,6 +92,8 @@ def _erase(
     now: Callable[[], datetime],
     report: Erasure,
     elsewhere: Sequence[Elsewhere],
+    *,
+    is_driver: bool,
 ) -> None:
     zone.require_rewritable()
     summary = load(settings, now)
@@ -96,7 +102,11 @@ def _erase(
     sweep_asides(settings.raw_folder)
     with open_vault(settings) as vault, open_memory(settings) as connection:
         create_functions(connection, vault)
-        person = find_person(settings, connection, vault, customer_id)
+        person = (
+            find_driver(vault, customer_id)
+            if is_driver
+            else find_person(settings, connection, vault, customer_id)
+        )
         report.was_known = bool(person.tokens)
         vault.write_plan(customer_id, json.dumps(asdict(person)))
         for domain, ids in person.ids.items():
@@ -130,6 +140,7 @@ def remove(
     for database, version in find_databases(settings):
         erase_from_database(settings, database, version, person, rehashed, report)
     erase_from_truth(settings, person, report)
+    erase_from_outbox(settings, person, report)
     for place in elsewhere:
         place.erase(person, report)
     report.tokens = len(person.tokens)

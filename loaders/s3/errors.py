@@ -15,17 +15,26 @@ NOT_ACCEPTED = {
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
     "InvalidSecurity",
+    "InvalidSignatureException",
     "InvalidToken",
     "MissingAuthenticationToken",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem"}
+DENIED = {
+    "403",
+    "AccessDenied",
+    "AccessDeniedException",
+    "AccountProblem",
+    "AllAccessDisabled",
+    "KMSAccessDeniedException",
+}
 NOT_THERE = {
     "404",
     "AWS.SimpleQueueService.NonExistentQueue",
     "NoSuchBucket",
     "QueueDoesNotExist",
+    "ResourceNotFoundException",
 }
 WRONG_REGION = {
     "301",
@@ -37,7 +46,10 @@ OVERLOADED = {
     "429",
     "503",
     "BandwidthLimitExceeded",
+    "KMSThrottlingException",
+    "LimitExceededException",
     "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "RequestThrottled",
     "ServiceUnavailable",
@@ -66,6 +78,7 @@ UNREACHABLE = (
     exceptions.ResponseStreamingError,
     exceptions.SSLError,
 )
+LANDING = "LARDER_LANDING (s3://bucket/prefix) or LARDER_LANDING_QUEUE"
 KEPT = "Nothing was lost: what was loaded before stays, the rest waits for the next load."
 
 
@@ -96,12 +109,16 @@ def explain(error: Exception, what: str, right: str, kept: str = KEPT) -> Landin
     `what` could not be done begins the sentence; `right` is the permission that it takes; `kept`
     says how things stand now.
     """
-    why, remedy = _reason(error, right)
+    why, remedy = reason_of(error, right, LANDING)
     kind = LandingUnavailableError if is_passing(error) else LandingError
     return kind(f"{what}: {why}. {remedy} {kept}")
 
 
-def _reason(error: Exception, right: str) -> tuple[str, str]:
+def reason_of(error: Exception, right: str, setting: str) -> tuple[str, str]:
+    """Return why one of the SDK's errors came, and what to do.
+
+    `right` is the permission that it takes, `setting` what names the thing.
+    """
     code = code_of(error)
     named = f" ({code})" if code else ""
     if code in EXPIRED:
@@ -127,7 +144,7 @@ def _reason(error: Exception, right: str) -> tuple[str, str]:
     if code in NOT_THERE:
         return (
             f"there is none of that name{named}",
-            "Correct LARDER_LANDING (s3://bucket/prefix) or LARDER_LANDING_QUEUE.",
+            f"Correct {setting}.",
         )
     if code in DENIED:
         return f"it is not allowed{named}", f"Give the credentials the right {right}."
@@ -147,5 +164,5 @@ def _reason(error: Exception, right: str) -> tuple[str, str]:
         return "AWS_ENDPOINT_URL cannot be used", "Correct it, or unset it for AWS itself."
     return (
         f"the service answered {code or type(error).__name__}",
-        "Check AWS_ENDPOINT_URL and the bucket's settings.",
+        f"Check AWS_ENDPOINT_URL and what {setting} names.",
     )

@@ -10,9 +10,10 @@ from typing import Any
 from larder.errors import LandingUnavailableError
 from larder.settings import Settings
 from loaders.landing import is_taken
+from loaders.s3.client import SDK_ERRORS
 from loaders.s3.errors import explain
 from loaders.s3.notifications import MalformedMessageError, arrived_keys
-from loaders.s3.zone import SDK_ERRORS, make_client
+from loaders.s3.zone import make_client
 
 LONG_POLL_SECONDS = 20
 MESSAGES_AT_ONCE = 10

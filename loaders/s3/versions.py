@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from larder.errors import LandingError
 from loaders.landing import LandingFile, describe
+from loaders.s3.client import SDK_ERRORS
 from loaders.s3.errors import code_of, explain, status_of
 from loaders.zones import Version
 
@@ -39,7 +40,6 @@ NOT_KNOWN = {"MethodNotAllowed", "NotImplemented", "XNotImplemented"}
 NO_LOCK = {"ObjectLockConfigurationNotFoundError"}
 UNCHANGED = "Nobody was erased yet, nothing was changed."
 AGAIN = "Run `larder erase` again then; it goes on from where it stopped."
-SDK_ERRORS = (BotoCoreError, ClientError, ValueError)
 
 
 def require_rewritable(zone: S3Zone) -> None:

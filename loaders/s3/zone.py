@@ -12,18 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-import boto3
-import botocore.loaders
-import botocore.session
 from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
 from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
     FlexibleChecksumError,
     IncompleteReadError,
     ReadTimeoutError,
@@ -34,6 +28,7 @@ from larder.errors import LandingError
 from larder.settings import Settings
 from loaders.asides import make_aside, remove_aside
 from loaders.landing import LandingFile, describe, is_taken
+from loaders.s3.client import SDK_ERRORS, connect
 from loaders.s3.errors import EXPIRED, NOT_ACCEPTED, OVERLOADED, code_of, explain, status_of
 from loaders.s3.versions import kept_versions, replace_object, require_rewritable
 from loaders.zones import NotReadError, Unread, Version
@@ -54,7 +49,6 @@ BROKEN_READS = (
     ReadTimeoutError,
     ResponseStreamingError,
 )
-SDK_ERRORS = (BotoCoreError, ClientError, ValueError)
 
 
 def make_client(service: str, what: str) -> Any:
@@ -63,20 +57,10 @@ def make_client(service: str, what: str) -> Any:
     Raises:
         LandingError: the SDK's settings cannot be used.
     """
-    session = botocore.session.Session()
-    session.register_component("data_loader", _descriptions())
     try:
-        return boto3.Session(botocore_session=session).client(
-            service, config=Config(max_pool_connections=2 * DOWNLOADS_AT_ONCE)
-        )
+        return connect(service, Config(max_pool_connections=2 * DOWNLOADS_AT_ONCE))
     except SDK_ERRORS as error:
         raise explain(error, what, "") from error
-
-
-@cache
-def _descriptions() -> Any:
-    """The SDK's descriptions of its services, which take longer to read than all the rest."""
-    return botocore.loaders.create_loader()
 
 
 @contextmanager

@@ -188,9 +188,11 @@ def test_no_policy_allows_everything_to_anybody(
     for name, statement in allowed:
         assert not statement.get("not_actions"), name
         for action in statement["actions"]:
-            assert re.fullmatch(r"(s3|sqs|sts):[A-Za-z]+", action), f"{name}: {action}"
+            assert re.fullmatch(r"(kinesis|s3|sqs|sts):[A-Za-z]+", action), f"{name}: {action}"
         for resource in statement.get("resources", []):
-            assert re.match(r"(\$\{)?(module|aws_sqs_queue)\.\w+\.arn", resource), name
+            assert re.match(
+                r"(\$\{)?(module|aws_sqs_queue|aws_kinesis_stream)\.\w+(\[0\])?\.arn", resource
+            ), name
         for principal in statement.get("principals", []):
             assert "*" not in (principal["type"], *principal["identifiers"]), name
 
@@ -210,6 +212,30 @@ def test_the_loader_reads_what_lands_and_nothing_else(
     assert not {"sqs:SendMessage", "sqs:PurgeQueue", "sqs:SetQueueAttributes"} & actions
     assert queues == ["aws_sqs_queue.arrivals.arn"]
     assert not rights
+
+
+def test_the_loader_alone_puts_messages_on_the_bus_and_reads_none(
+    blocks: Blocks, resources: dict[tuple[str, ...], Block]
+) -> None:
+    stream = resources["aws_kinesis_stream", "bus"]
+    assert (stream["encryption_type"], stream["kms_key_id"]) == ("KMS", "alias/aws/kinesis")
+    # nobody pays for a stream that they did not ask for
+    assert all(
+        body["count"] == "var.event_bus ? 1 : 0"
+        for body in (stream, resources["aws_iam_role_policy", "bus"])
+    )
+    assert blocks["variable"]["event_bus",]["default"] is False
+    ((_, statement),) = statements(blocks, "Allow", "bus")
+    source = (PROJECT_ROOT / "loaders/bus/kinesis.py").read_text(encoding="utf-8")
+    assert statement["actions"] == sorted(set(re.findall(r"kinesis:[A-Z]\w+", source)))
+    assert statement["resources"] == ["aws_kinesis_stream.bus[0].arn"]
+    assert resources["aws_iam_role_policy", "bus"]["role"] == "aws_iam_role.loader.id"
+    others = [
+        name
+        for name, found in statements(blocks, "Allow")
+        if any(action.startswith("kinesis:") for action in found["actions"])
+    ]
+    assert others == ["bus"]
 
 
 def test_snowflake_reads_segments_only_and_only_with_its_external_id(

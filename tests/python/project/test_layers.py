@@ -190,3 +190,23 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
             if package in PURE and top in IMPURE:
                 wrong.append(f"{file.relative_to(PROJECT_ROOT)} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+# landing zone, event bus, the collector's Lambda and the lake
+SDK_PLACES = (
+    "loaders/s3/",
+    "loaders/bus/kinesis.py",
+    "loaders/collector/gateway.py",
+    "larder/serving/places.py",
+)
+
+
+def test_the_aws_sdk_is_imported_in_its_places_only() -> None:
+    users = set()
+    for package in ("larder", "loaders", "python_models"):
+        for file in sorted((PROJECT_ROOT / package).rglob("*.py")):
+            tops = {name.partition(".")[0] for name in imports(file.read_text(encoding="utf-8"))}
+            if tops & {"boto3", "botocore"}:
+                users.add(file.relative_to(PROJECT_ROOT).as_posix())
+    assert {"loaders/bus/kinesis.py", "loaders/s3/client.py"} <= users
+    assert not [user for user in users if not user.startswith(SDK_PLACES)]

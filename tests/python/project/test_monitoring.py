@@ -148,7 +148,7 @@ def test_there_is_a_rule_for_each_trouble(rules: list[Rule]) -> None:
     names = {rule["alert"].removeprefix("Larder") for rule in rules}
     assert names >= {
         *("RunMissed", "MetricsAbsent", "RunFailing", "RejectedShare", "FeedStale"),
-        *("PublishTooOld", "BatchHeld", "DiskFilling"),
+        *("PublishTooOld", "BatchHeld", "DiskFilling", "BusBacklog"),
     }
 
 
