@@ -51,6 +51,8 @@ looked_at as (
             when
                 events.occurred_at
                 > {{ dbt.dateadd('second', var('future_seconds'), 'events.received_at') }}
+                or events.occurred_at
+                > {{ dbt.dateadd('day', var('most_trip_days'), 'events.trip_started_at') }}
                 then 'from_the_future'
             when
                 events.occurred_at

@@ -47,7 +47,8 @@ TABLES = {
     "popularity_rank is_top_decile top_decile_threshold",
     "rpt_family_growth": "scope scope_id period period_start new_members members left_members "
     "is_suppressed",
-    "dim_geofences": "geofence_id geofence_name location_id centre radius_metres polygon updated_at",
+    "dim_geofences": "geofence_id geofence_name location_id centre radius_metres polygon "
+    "updated_at",
     "fct_trip_events": "event_id occurred_at event_type is_live account_key driver_key trip_id "
     "trip_external_id trip_account_key trip_created_at trip_updated_at trip_started_at latitude "
     "longitude route_session_type route_session_id received_at processed_at process_hour "
