@@ -1,4 +1,5 @@
 -- How much of each item should be delivered next, and what does the plan cost against the old way?
+-- chart: planned_units by location_name, item_name
 with order_plan as (
     select *
     from {{ ref('rpt_order_plan') }}

@@ -1,4 +1,5 @@
 -- How many people joined and left the members' programme in each quarter, by region?
+-- chart: new_members, left_members by scope_id, quarter_start
 with growth as (
     select *
     from {{ ref('rpt_family_growth') }}

@@ -1,4 +1,5 @@
 -- What do people of each region like best this quarter, were every shelf always full?
+-- chart: popularity_score by region, item_name
 with popularity as (
     select *
     from {{ ref('rpt_item_popularity') }}

@@ -1,4 +1,5 @@
 -- How likely is it that something of what a place holds tonight ends as waste, and how much?
+-- chart: waste_probability by location_name, item_name, horizon_days
 with risks as (
     select *
     from {{ ref('ml_waste_probabilities') }}

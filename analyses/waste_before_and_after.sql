@@ -1,4 +1,5 @@
 -- What did waste and empty shelves cost before a change and after it, per day? (var change_date)
+-- chart: wasted_units_a_day by scope_id, side
 with waste_and_availability as (
     select *
     from {{ ref('rpt_waste_and_availability') }}

@@ -1,7 +1,9 @@
-"""The charts of the report: each takes a frame and returns the text of an SVG."""
+"""The charts of the report and of analyses: each takes a frame and returns the text of an SVG."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import altair as alt
@@ -13,6 +15,7 @@ FAINT: Final = "#9aa5b1"
 OWN, OTHER, WASTE, MISSED = "#0b6e4f", "#7b8794", "#c8553d", "#3d5a80"
 WIDTH: Final = 390
 HEIGHT: Final = 260
+BAR_HEIGHT: Final = 14
 _CONFIG: Final[dict[str, Any]] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
@@ -117,11 +120,46 @@ def by_week(cells: pd.DataFrame, measure: str, title: str, shown_as: str, whole:
     )
 
 
+def bars(cells: pd.DataFrame, measures: Sequence[str]) -> str:
+    """Draw a bar for each row and measure, in the order of the rows.
+
+    Args:
+        cells: `row` (its number), `name`, `measure`, `value`, a row a bar.
+        measures: the measures in their order.
+    """
+    names = dict(zip(cells["row"], cells["name"], strict=True))
+    labels = " : ".join(f"datum.value == {row} ? {json.dumps(name)}" for row, name in names.items())
+    chart = (
+        alt.Chart(cells)
+        .mark_bar()
+        .encode(
+            # two rows may have one name, so they are told apart by their numbers
+            alt.Y(
+                "row:O",
+                title=None,
+                sort=None,
+                axis=alt.Axis(labelExpr=f"{labels} : ''" if names else "''", labelLimit=WIDTH),
+            ),
+            alt.X("value:Q", title=measures[0] if len(measures) == 1 else None),
+            color=alt.Color(
+                "measure:N",
+                title=None,
+                scale=alt.Scale(
+                    domain=list(measures), range=[OWN, OTHER, WASTE, MISSED][: len(measures)]
+                ),
+                legend=None if len(measures) == 1 else alt.Legend(),
+            ),
+            yOffset=alt.YOffset("measure:N", sort=list(measures)),
+        )
+    )
+    return _svg(chart, height=max(BAR_HEIGHT * len(cells), BAR_HEIGHT))
+
+
 def _colour(field: str) -> alt.Color:
     """Colour by a field in the order of its rows."""
     return alt.Color(f"{field}:N", sort=None, title=None)
 
 
-def _svg(chart: alt.Chart | alt.LayerChart) -> str:
-    shown = chart.properties(width=WIDTH, height=HEIGHT).to_dict() | {"config": _CONFIG}
+def _svg(chart: alt.Chart | alt.LayerChart, height: int = HEIGHT) -> str:
+    shown = chart.properties(width=WIDTH, height=height).to_dict() | {"config": _CONFIG}
     return str(vl_convert.vegalite_to_svg(shown))

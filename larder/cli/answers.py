@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -23,6 +23,11 @@ from larder.cli.group import (
 from larder.errors import BusError, LandingError, LarderError, UsageError
 from larder.reporting import Reporter, print_proof, print_status
 from larder.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from larder.serving.drawing import Bars
 
 # Two months tell more than their weekends and holidays.
 PROVED_DAYS = 60
@@ -63,38 +68,86 @@ def status_command(settings: Settings, as_json: bool) -> int:
 @click.option(
     "--live", "is_live", is_flag=True, help="Add schema live: events that are not published yet."
 )
+@click.option(
+    "--chart",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the analysis to this .svg file, too.",
+)
 @click.pass_obj
 def query(
-    settings: Settings, sql: str | None, analysis: str | None, shown_as: str, *, is_live: bool
+    settings: Settings,
+    sql: str | None,
+    analysis: str | None,
+    shown_as: str,
+    picture: Path | None,
+    *,
+    is_live: bool,
 ) -> int:
-    """Ask the published marts something, read-only."""
-    from larder.serving import reading
+    """Ask the published marts something, read-only; an analysis draws its answer, too."""
+    from larder.serving import drawing, reading
 
     if (sql is None) == (analysis is None):
         raise click.UsageError("Give either a query in quotes or --analysis NAME.")
+    if picture and (analysis is None or picture.suffix.lower() != ".svg"):
+        raise click.UsageError("--chart FILE.svg draws an analysis: give --analysis NAME as well.")
     if analysis == "list":
         for name, file in sorted(reading.list_analyses().items()):
             click.echo(f"{name:32} {reading.question_of(file)}")
         return DONE
     text = sql if analysis is None else reading.saved_analysis(settings, analysis)
     assert text is not None
+    chart = drawing.chart_of(reading.list_analyses()[analysis]) if analysis else None
+    if picture and chart is None:
+        raise UsageError(f"{analysis} declares no chart; its second line would have to.")
     fill = None
     if is_live:
         from larder.live import Live
 
         fill = Live(settings, text).fill
-    if shown_as == "table":
-        result = reading.run_query(settings, text, limit=reading.SHOWN_ROWS, fill=fill)
+    is_table = shown_as == "table"
+    limit = reading.SHOWN_ROWS if is_table else None
+    result = reading.run_query(settings, text, limit=limit, fill=fill)
+    bars = drawing.bars_of(chart, result) if chart else None
+    if picture and bars:
+        _draw(bars, picture)
+    if is_table:
         table = reading.as_table(result)
         is_wide = output.measure(table).maximum > output.width
         output.print(reading.as_records(result) if is_wide else table)
+        if bars and bars.rows:
+            output.print(drawing.as_bars(bars))
     else:
-        result = reading.run_query(settings, text, fill=fill)
         render: Callable[[reading.QueryResult], str] = (
             reading.as_csv if shown_as == "csv" else reading.as_json
         )
         click.echo(render(result), nl=False)
     return DONE
+
+
+def frame_of(bars: Bars) -> pd.DataFrame:
+    """Return what `charts.bars` takes: `row`, `name`, `measure`, `value`, a row a bar."""
+    import pandas as pd
+
+    cells = [
+        (row, name, measure, value)
+        for row, (name, values) in enumerate(bars.rows)
+        for measure, value in zip(bars.measures, values, strict=True)
+    ]
+    return pd.DataFrame(cells, columns=["row", "name", "measure", "value"])
+
+
+def _draw(bars: Bars, picture: Path) -> None:
+    """Write bars as an SVG."""
+    from larder import charts
+    from larder.serving.drawing import DRAWN_BARS, cut_to
+
+    frame = frame_of(cut_to(bars, DRAWN_BARS))
+    try:
+        picture.write_text(charts.bars(frame, bars.measures), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{picture} cannot be written: {error.strerror}.") from None
+    messages.print(f"The chart is in {picture}", highlight=False, soft_wrap=True)
 
 
 @larder.command()

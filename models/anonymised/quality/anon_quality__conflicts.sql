@@ -54,6 +54,12 @@ with conflicts as (
         ref('stg_trends__food_trends'),
         ['region', 'topic', 'item_tag', 'week_start', 'updated_at']
     ) }}
+    union all
+    {{ conflict_losers(
+        'trips/geofences',
+        ref('stg_trips__geofences'),
+        ['geofence_id', 'updated_at']
+    ) }}
 )
 
 select *

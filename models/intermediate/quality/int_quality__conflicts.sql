@@ -1,6 +1,6 @@
 -- one row per entity with records that lost to another one of the same key (and, where records
--- change, of the same moment): the smallest content hash stays. Which stock events and order lines
--- lost is known from their own models
+-- change, of the same moment): the smallest content hash stays. Which stock and trip events and
+-- order lines lost is known from their own models
 with conflicts as (
     select
         source,
@@ -27,6 +27,15 @@ with conflicts as (
         max(received_at) as newest_received_at
     from {{ ref('anon_commerce__order_lines') }}
     where not is_valid
+    union all
+    select
+        'trips' as source,
+        'trip_events' as entity,
+        'another record of this key stays' as detail,
+        count(*) as records,
+        max(received_at) as newest_received_at
+    from {{ ref('anon_trips__trip_events') }}
+    where not is_current and has_own_id
 ),
 
 found as (

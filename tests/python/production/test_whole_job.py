@@ -144,8 +144,13 @@ def require_answers(here: Settings, there: Settings, larder_there: Program) -> N
     ((sales,),) = run_query(here, counting).rows
     asked = larder_there("query", counting, "--format", "csv")
     assert asked.stdout == f"sales\n{sales}\n", asked.stderr
-    for name in list_analyses():
+    ((trips,),) = run_query(here, "select count(*) as trips from fct_trips").rows
+    for name, file in list_analyses().items():
         ours, theirs = (answer(settings, name) for settings in (here, there))
+        if not trips and "delivery" in file.parts:
+            assert not len(ours)
+            assert not len(theirs)
+            continue
         assert len(ours)
         # a quotient of exact numbers has six digits there
         pd.testing.assert_frame_equal(theirs, ours, rtol=1e-9, atol=1e-6, obj=name)

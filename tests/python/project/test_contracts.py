@@ -47,6 +47,16 @@ TABLES = {
     "popularity_rank is_top_decile top_decile_threshold",
     "rpt_family_growth": "scope scope_id period period_start new_members members left_members "
     "is_suppressed",
+    "dim_geofences": "geofence_id geofence_name location_id centre radius_metres polygon "
+    "updated_at",
+    "fct_trip_events": "event_id occurred_at event_type is_live account_key driver_key trip_id "
+    "trip_external_id trip_account_key trip_created_at trip_updated_at trip_started_at latitude "
+    "longitude route_session_type route_session_id received_at processed_at process_hour "
+    "position_flag",
+    "fct_trips": "trip_id driver_key started_at ended_at event_count distance_metres "
+    "duration_seconds max_speed_kmh",
+    "fct_geofence_visits": "trip_id geofence_id location_id entered_at exited_at dwell_seconds "
+    "evidence",
     "ml_waste_probabilities": "location_id item_id as_of_date horizon_days waste_probability "
     "expected_wasted_units reasons model_version scored_at",
     "ml_order_quantities": "location_id item_id as_of_date order_date order_quantity "

@@ -18,9 +18,10 @@ MOST_COPIES = 3
 PUBLIC_LAYERS = ("facts", "dimensions", "scores", "reports")
 
 
-# A null of these is a value: everywhere, no issue, nobody knows.
+# A null of these is a value: everywhere, no issue, nobody knows, no visit.
 NULL_IN_KEYS = {
     "int_catalog__promoted_times": {"location_id"},
+    "int_trips__visits": {"geofence_id", "evidence", "visit_number"},
     "int_quality__segment_issues": {"reason", "detail"},
     "int_stock__units_held": {"expires_on"},
 }

@@ -215,7 +215,9 @@ def test_a_saved_analysis_runs_over_the_published_marts(settings: Settings, proj
 
 @pytest.mark.parametrize("name", sorted(list_analyses()))
 def test_the_shipped_analyses_run_over_the_sample(built_home: Settings, name: str) -> None:
-    assert run_query(built_home, saved_analysis(built_home, name)).rows
+    result = run_query(built_home, saved_analysis(built_home, name))
+    ((trips,),) = run_query(built_home, "select count(*) from fct_trips").rows
+    assert result.rows or (not trips and "delivery" in list_analyses()[name].parts)
 
 
 @pytest.mark.parametrize("name", sorted(list_analyses()))

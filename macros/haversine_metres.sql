@@ -1,0 +1,15 @@
+{#-
+    The distance between two places along a great circle, in metres, by the haversine formula (R. W.
+    Sinnott, Virtues of the Haversine, Sky and Telescope 68, 1984), on a sphere with the mean radius
+    of the earth (IUGG): at most 0.6 % off the ellipsoid.
+
+    latitude, longitude, other_latitude, other_longitude: expressions in degrees.
+-#}
+{% macro haversine_metres(latitude, longitude, other_latitude, other_longitude) -%}
+    -- rounding must not take the root above 1, where there is no arc
+    2 * 6371008.8 * asin(least(1.0, sqrt(
+        pow(sin(radians({{ other_latitude }} - {{ latitude }}) / 2), 2)
+        + cos(radians({{ latitude }})) * cos(radians({{ other_latitude }}))
+        * pow(sin(radians({{ other_longitude }} - {{ longitude }}) / 2), 2)
+    )))
+{%- endmacro %}

@@ -1,0 +1,156 @@
+-- one row per accepted record of trips/trip_events, in one shape, whatever shape it came in; what
+-- was delivered twice is here twice: the next layer removes it, where only new records are seen
+with records as (
+    select
+        payload,
+        unreadable_fields,
+        natural_key,
+        content_hash,
+        segment,
+        received_at,
+        loaded_at,
+        accepted_at,
+        driver_token,
+        account_token,
+        trip_account_token
+    from {{ source('trips', 'trip_events') }}
+),
+
+-- where each thing stands in a body is said in loaders/entities.yml, in this order
+typed as (
+    select
+        driver_token,
+        account_token,
+        trip_account_token,
+        natural_key,
+        {{ json_text('payload', [
+            'trip_id',
+            'trip._id',
+            'event.user.trip._id',
+            'user.trip._id'
+        ]) }} as trip_id,
+        {{ json_text('payload', [
+            'trip_external_id',
+            'trip.externalId',
+            'event.user.trip.externalId',
+            'user.trip.externalId'
+        ]) }} as trip_external_id,
+        {{ json_text('payload', [
+            'route_session_id',
+            'trip.metadata.route_session_id',
+            'event.user.trip.metadata.route_session_id',
+            'user.trip.metadata.route_session_id'
+        ]) }} as route_session_id,
+        {{ json_text('payload', [
+            'geofence_id',
+            'geofence.externalId',
+            'event.geofence.externalId',
+            'geofence._id',
+            'event.geofence._id'
+        ]) }} as geofence_id,
+        {{ json_text('payload', [
+            'event_type',
+            'type',
+            'event.type'
+        ]) }} as event_type,
+        {{ json_text('payload', [
+            'route_session_type',
+            'trip.metadata.route_session_type',
+            'event.user.trip.metadata.route_session_type',
+            'user.trip.metadata.route_session_type'
+        ]) }} as route_session_type,
+        {{ try_read(json_text('payload', [
+            'latitude',
+            'location.coordinates.latitude',
+            'event.location.coordinates.latitude',
+            'location.coordinates[1]',
+            'event.location.coordinates[1]'
+        ]), 'number') }} as latitude,
+        {{ try_read(json_text('payload', [
+            'longitude',
+            'location.coordinates.longitude',
+            'event.location.coordinates.longitude',
+            'location.coordinates[0]',
+            'event.location.coordinates[0]'
+        ]), 'number') }} as longitude,
+        {{ try_read(json_text('payload', [
+            'is_live',
+            'live',
+            'event.live'
+        ]), 'boolean') }} as is_live,
+        natural_key != content_hash as has_own_id,
+        {{ try_read(json_text('payload', [
+            'occurred_at',
+            'created_at',
+            'event.createdAt'
+        ]), 'timestamp') }} as occurred_at,
+        {{ try_read(json_text('payload', [
+            'trip_created_at',
+            'trip.createdAt',
+            'event.user.trip.createdAt',
+            'user.trip.createdAt'
+        ], is_checked=true), 'timestamp') }} as trip_created_at,
+        {{ try_read(json_text('payload', [
+            'trip_updated_at',
+            'trip.updatedAt',
+            'event.user.trip.updatedAt',
+            'user.trip.updatedAt'
+        ], is_checked=true), 'timestamp') }} as trip_updated_at,
+        {{ try_read(json_text('payload', [
+            'trip_started_at',
+            'trip.startedAt',
+            'event.user.trip.startedAt',
+            'user.trip.startedAt'
+        ], is_checked=true), 'timestamp') }} as trip_started_at,
+        content_hash,
+        segment,
+        received_at,
+        loaded_at as processed_at,
+        accepted_at
+    from records
+),
+
+-- A record without an id has its content for a key, which a guess of the driver could be checked
+-- with; here it is named by what may be published of it.
+named as (
+    select
+        driver_token,
+        account_token,
+        trip_account_token,
+        case
+            when has_own_id then natural_key
+            else md5(
+                coalesce(driver_token, '') || '|' || coalesce(account_token, '') || '|'
+                || coalesce(trip_account_token, '') || '|' || coalesce(trip_id, '') || '|'
+                || coalesce(geofence_id, '') || '|' || event_type || '|'
+                || cast({{ dbt.datediff(
+                    "cast('1970-01-01' as timestamp)", 'occurred_at', 'millisecond'
+                ) }} as varchar) -- noqa: LT05
+                || '|' || coalesce(cast(cast(latitude * 1000000 as bigint) as varchar), '')
+                || '|' || coalesce(cast(cast(longitude * 1000000 as bigint) as varchar), '')
+            )
+        end as event_id,
+        trip_id,
+        trip_external_id,
+        route_session_id,
+        geofence_id,
+        event_type,
+        route_session_type,
+        latitude,
+        longitude,
+        is_live,
+        has_own_id,
+        occurred_at,
+        trip_created_at,
+        trip_updated_at,
+        trip_started_at,
+        content_hash,
+        segment,
+        received_at,
+        processed_at,
+        accepted_at
+    from typed
+)
+
+select *
+from named
