@@ -1,6 +1,6 @@
 -- one row per entity with records that lost to another one of the same key (and, where records
--- change, of the same moment): the smallest content hash stays. Which stock events and order lines
--- lost is known from their own models
+-- change, of the same moment): the smallest content hash stays. Which stock events, order lines and
+-- menu events lost is known from their own models
 with conflicts as (
     select
         source,
@@ -27,6 +27,16 @@ with conflicts as (
         max(received_at) as newest_received_at
     from {{ ref('anon_commerce__order_lines') }}
     where not is_valid
+    union all
+    select
+        'menu' as source,
+        'menu_events' as entity,
+        'another record of this key stays' as detail,
+        count(*) as records,
+        max(received_at) as newest_received_at
+    from {{ ref('anon_menu__menu_events') }}
+    -- what has no id is of one key only where it says the same
+    where not is_current and has_event_id
 ),
 
 found as (
