@@ -14,6 +14,13 @@ order_lines as (
     from {{ ref('anon_commerce__order_lines') }}
 ),
 
+menu_events as (
+    select
+        max(case when is_current then occurred_at end) as newest_at,
+        max(accepted_at) as accepted_at
+    from {{ ref('anon_menu__menu_events') }}
+),
+
 events as (
     select
         newest_at,
@@ -24,6 +31,11 @@ events as (
         newest_at,
         accepted_at
     from order_lines
+    union all
+    select
+        newest_at,
+        accepted_at
+    from menu_events
 ),
 
 newest as (

@@ -1,6 +1,6 @@
 -- one row per entity with records that lost to another one of the same key (and, where records
--- change, of the same moment): the smallest content hash stays. Which stock and trip events and
--- order lines lost is known from their own models
+-- change, of the same moment): the smallest content hash stays. Which events of stock, trips and
+-- menus and which order lines lost is known from their own models
 with conflicts as (
     select
         source,
@@ -36,6 +36,16 @@ with conflicts as (
         max(received_at) as newest_received_at
     from {{ ref('anon_trips__trip_events') }}
     where not is_current and has_own_id
+    union all
+    select
+        'menu' as source,
+        'menu_events' as entity,
+        'another record of this key stays' as detail,
+        count(*) as records,
+        max(received_at) as newest_received_at
+    from {{ ref('anon_menu__menu_events') }}
+    -- what has no id is of one key only where it says the same
+    where not is_current and has_event_id
 ),
 
 found as (

@@ -6,6 +6,8 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from menu_clicks import menu_events
+
 FIRST_DAY = datetime(2024, 3, 8, tzinfo=UTC)  # US clocks change on the 10th
 DAYS = 7
 ZONES = {
@@ -32,6 +34,7 @@ class Happenings:
     """Make up what happened, with every kind of trouble that a network makes."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.random = random.Random(seed)
 
     def moment(self, days: float = DAYS) -> datetime:
@@ -53,6 +56,8 @@ class Happenings:
             "feedback/ratings": self._troubled(self._ratings(), "rating"),
             "trends/food_trends": self._troubled(self._food_trends(), "trend_index"),
             "content/contents": self._troubled(self._contents(), "title"),
+            # of its own chance, and last: what else happens is as it was before there were menus
+            "menu/menu_events": menu_events(random.Random(f"menus {self.seed}")),
         }
 
     def _troubled(self, records: list[Record], field: str) -> list[Record]:

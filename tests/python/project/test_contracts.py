@@ -57,6 +57,13 @@ TABLES = {
     "duration_seconds max_speed_kmh",
     "fct_geofence_visits": "trip_id geofence_id location_id entered_at exited_at dwell_seconds "
     "evidence",
+    "fct_menu_events": "menu_event_key occurred_at session_key location_id visitor_key kind "
+    "item_id section position dwell_seconds",
+    "fct_menu_sessions": "session_key location_id visitor_key customer_key started_at ended_at "
+    "last_event_at is_active menu_open_count item_view_count item_skip_count item_add_count "
+    "viewed_item_ids has_order",
+    "rpt_menu_items": "location_id section item_id position period period_start view_count "
+    "skip_count mean_dwell_seconds add_count order_count order_rate",
     "ml_waste_probabilities": "location_id item_id as_of_date horizon_days waste_probability "
     "expected_wasted_units reasons model_version scored_at",
     "ml_order_quantities": "location_id item_id as_of_date order_date order_quantity "

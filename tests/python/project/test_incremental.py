@@ -128,11 +128,14 @@ def test_any_order_and_chunks_give_the_tables_of_one_load(
     for name, rows in full.items():
         surplus, missing = sorted(incremental[name] - rows), sorted(rows - incremental[name])
         assert (surplus[:3], missing[:3]) == ([], []), name
-    for name in ("fct_sales", "fct_orders", "fct_waste", "fct_stock_days"):
+    for name in ("fct_sales", "fct_orders", "fct_waste", "fct_stock_days", "fct_menu_sessions"):
         assert len(full[f"marts.{name}"]) > 10, f"{name} is hardly tested"
     empty = {name for name, rows in full.items() if not rows and name.startswith("marts.")}
     assert empty <= {"marts.ml_evaluations"}, f"{sorted(empty)} are not tested at all"
-    for name in ("fct_stock_days", "fct_orders", "fct_sales", "dim_customers", "dim_locations"):
+    for name in (
+        *("fct_stock_days", "fct_orders", "fct_sales", "fct_menu_events"),
+        *("dim_customers", "dim_locations"),
+    ):
         assert before[f"marts.{name}"] != full[f"marts.{name}"], f"the seeds did not touch {name}"
 
     found = Counter(
