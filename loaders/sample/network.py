@@ -18,6 +18,7 @@ from loaders.sample.arrays import EPOCH, MILLISECONDS_A_DAY
 from loaders.sample.blemishes import LATE_DAY_BACK, write_blemishes
 from loaders.sample.catalogue import PERSONAS, World, make_world
 from loaders.sample.landing_files import LandingFiles, PeriodFiles
+from loaders.sample.menus import Menus
 from loaders.sample.options import SampleError, SampleOptions
 from loaders.sample.people import (
     People,
@@ -213,6 +214,7 @@ def _replay(
     with TruthFiles(truth) as truth_files:
         planted = _PlantedDays(world, truth_files)
         trips = Trips(world, files, truth_files)
+        menus = Menus(world, people, files, truth_files)
         for day in range(days):
             on = world.date_of(day).isoformat()
             result = simulation.run_day(day)
@@ -224,6 +226,7 @@ def _replay(
             planted.add(day, result)
             if day >= days - world.options.recent_days:
                 trips.add(day, result.restocked)
+                menus.add(day, result.lines)
             rated.append(result.rated)
             if day % 28 == 27 or day == days - 1:
                 _write_ratings(world, people, files, day, rated, end_ms)
