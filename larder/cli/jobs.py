@@ -43,14 +43,23 @@ PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--items-per-product", default=8, show_default=True, help="Meals per bakery product.")
 @click.option("--seed", default=7, show_default=True, help="Same seed, same bytes.")
 @click.option("--scale", default=1.0, show_default=True, help="Demand, as a multiple.")
+@click.option(
+    "--recent-days", default=28, show_default=True, help="Newest days with trips and menu clicks."
+)
 @click.pass_obj
 def sample(
-    settings: Settings, days: int, locations: int, items_per_product: int, seed: int, scale: float
+    settings: Settings,
+    days: int,
+    locations: int,
+    items_per_product: int,
+    seed: int,
+    scale: float,
+    recent_days: int,
 ) -> int:
     """Write the sample network into the landing zone."""
     from loaders.sample.network import SampleOptions, write_sample_network
 
-    options = SampleOptions(days, locations, items_per_product, seed, scale)
+    options = SampleOptions(days, locations, items_per_product, seed, scale, recent_days)
     with Reporter(messages) as reporter:
         made = write_sample_network(
             settings.landing_folder, settings.truth_folder, options, reporter.start("sample")

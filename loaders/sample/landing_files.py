@@ -62,11 +62,17 @@ class LandingFiles:
         aside.rename(target)
 
     def write_text(self, relative: str, lines: list[str]) -> None:
-        """Write lines as they are (the blemished file)."""
+        """Write lines as they are: nested records, broken ones; as an array where it ends so."""
         target, aside = self._begin(relative, len(lines))
         if aside is None:
             return
-        aside.write_bytes("".join(f"{line}\n" for line in lines).encode())
+        endings = PurePosixPath(relative).suffixes
+        text = "".join(f"{line}\n" for line in lines)
+        if endings[-1] == ".json":
+            text = "[" + ",\n".join(lines) + "]\n"
+        compression = _COMPRESSIONS.get(endings[-1])
+        with pa.output_stream(str(aside), compression=compression, buffer_size=None) as stream:
+            stream.write(text.encode())
         aside.rename(target)
 
     def lines(self, table: pa.Table) -> list[str]:

@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from larder.progress import Progress
 from loaders.landing import find_files
@@ -19,6 +18,7 @@ from loaders.sample.arrays import EPOCH, MILLISECONDS_A_DAY
 from loaders.sample.blemishes import LATE_DAY_BACK, write_blemishes
 from loaders.sample.catalogue import PERSONAS, World, make_world
 from loaders.sample.landing_files import LandingFiles, PeriodFiles
+from loaders.sample.menus import Menus
 from loaders.sample.options import SampleError, SampleOptions
 from loaders.sample.people import (
     People,
@@ -27,16 +27,18 @@ from loaders.sample.people import (
     make_people,
     ratings,
 )
+from loaders.sample.planted import TruthFiles
 from loaders.sample.records import Day
 from loaders.sample.simulation import Simulation
 from loaders.sample.surroundings import write_surroundings
 from loaders.sample.tables import Tables
+from loaders.sample.trips import Trips
 
 __all__ = ["SampleError", "SampleOptions", "SampleSummary", "write_sample_network"]
 
 MARKER_NAME: Final = "_sample_network.json"
 """Begins with an underscore: the loader does not see it."""
-GENERATOR_VERSION: Final = 1
+GENERATOR_VERSION: Final = 2
 """Raised whenever the same options give other bytes than before."""
 DAILY_FILES: Final = 28
 """The newest days come one file a day, as they would; older ones a week at a time."""
@@ -209,7 +211,10 @@ def _replay(
         weekly_endings=(".csv.gz", ".ndjson.zst", ".parquet", ".csv", ".jsonl.gz", ".csv.zst"),
     )
     rated: list[tuple[Any, Any, Any]] = []
-    with _TruthWriter(world, truth) as planted:
+    with TruthFiles(truth) as truth_files:
+        planted = _PlantedDays(world, truth_files)
+        trips = Trips(world, files, truth_files)
+        menus = Menus(world, people, files, truth_files)
         for day in range(days):
             on = world.date_of(day).isoformat()
             result = simulation.run_day(day)
@@ -219,6 +224,9 @@ def _replay(
             stock_events.add(day, on, events)
             order_lines.add(day, on, tables.order_versions(day, result.lines))
             planted.add(day, result)
+            if day >= days - world.options.recent_days:
+                trips.add(day, result.restocked)
+                menus.add(day, result.lines)
             rated.append(result.rated)
             if day % 28 == 27 or day == days - 1:
                 _write_ratings(world, people, files, day, rated, end_ms)
@@ -239,11 +247,12 @@ def _write_ratings(
         files.write(f"feedback/ratings/{world.date_of(day)}.ndjson.gz", kept)
 
 
-class _TruthWriter:
-    """Write the planted intensity and the orders' grounds day by day, renamed when whole."""
+class _PlantedDays:
+    """Plant the intensity and the orders' grounds day by day."""
 
-    def __init__(self, world: World, truth: Path) -> None:
+    def __init__(self, world: World, truth: TruthFiles) -> None:
         self._world = world
+        self._truth = truth
         count, items = len(world.locations), len(world.items)
         location, item = np.divmod(np.arange(count * items), items)
         self._location = pa.DictionaryArray.from_arrays(
@@ -254,18 +263,6 @@ class _TruthWriter:
             pa.array(item.astype(np.int32)), pa.array([one.item_id for one in world.items])
         )
         self._stocked = pa.array(world.has_stock_events[location])
-        self._paths = {name: truth / f"{name}.parquet" for name in ("intensity", "policy")}
-        self._writers: dict[str, pq.ParquetWriter] = {}
-
-    def __enter__(self) -> _TruthWriter:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        for name, writer in self._writers.items():
-            writer.close()
-            path = self._paths[name]
-            if kind is None:
-                path.with_name(f"{path.name}.tmp").rename(path)
 
     def add(self, day: int, result: Day) -> None:
         on = np.full(len(self._location), (self._world.date_of(day) - EPOCH).days, dtype=np.int32)
@@ -275,7 +272,7 @@ class _TruthWriter:
             "date": pa.array(on).cast(pa.date32()),
         }
         intensity = pa.array(self._world.intensity(day).ravel())
-        self._append("intensity", pa.table(keys | {"wanted_units": intensity}))
+        self._truth.append("intensity", pa.table(keys | {"wanted_units": intensity}))
         policy = pa.table(
             keys
             | {
@@ -285,42 +282,11 @@ class _TruthWriter:
                 "vanished_units": pa.array(result.vanished.ravel()),
             }
         )
-        self._append("policy", policy.filter(self._stocked))
-
-    def _append(self, name: str, table: pa.Table) -> None:
-        if name not in self._writers:
-            path = self._paths[name]
-            self._writers[name] = pq.ParquetWriter(
-                path.with_name(f"{path.name}.tmp"), table.schema, compression="zstd"
-            )
-        self._writers[name].write_table(table)
+        self._truth.append("policy", policy.filter(self._stocked))
 
 
 def _write_truth(world: World, people: People, truth: Path, wanted: dict[str, Any]) -> None:
     personas = pa.array(list(PERSONAS))
-    aside = truth / "tastes.parquet.tmp"
-    writer: pq.ParquetWriter | None = None
-    for start in range(0, len(people.customer_ids), 5_000):
-        rows = np.arange(start, min(start + 5_000, len(people.customer_ids)))
-        utility = people.utility(world, rows)
-        customer = np.repeat(rows, len(world.items))
-        table = pa.table(
-            {
-                "customer_id": pa.array([people.customer_ids[row] for row in customer]),
-                "item_id": pa.array([one.item_id for one in world.items] * rows.size),
-                "persona": personas.take(pa.array(people.persona[customer])),
-                "home_location_id": pa.array(
-                    [world.locations[people.home[row]].location_id for row in customer]
-                ),
-                "utility": pa.array(utility.ravel()),
-            }
-        )
-        if writer is None:
-            writer = pq.ParquetWriter(aside, table.schema, compression="zstd")
-        writer.write_table(table)
-    if writer is not None:
-        writer.close()
-        aside.rename(truth / "tastes.parquet")
     locations = pa.table(
         {
             "location_id": [one.location_id for one in world.locations],
@@ -328,7 +294,22 @@ def _write_truth(world: World, people: People, truth: Path, wanted: dict[str, An
             "stocking_bias": world.stocking_bias,
         }
     )
-    aside = truth / "locations.parquet.tmp"
-    pq.write_table(locations, aside)
-    aside.rename(truth / "locations.parquet")
+    with TruthFiles(truth) as files:
+        files.append("locations", locations)
+        for start in range(0, len(people.customer_ids), 5_000):
+            rows = np.arange(start, min(start + 5_000, len(people.customer_ids)))
+            utility = people.utility(world, rows)
+            customer = np.repeat(rows, len(world.items))
+            table = pa.table(
+                {
+                    "customer_id": pa.array([people.customer_ids[row] for row in customer]),
+                    "item_id": pa.array([one.item_id for one in world.items] * rows.size),
+                    "persona": personas.take(pa.array(people.persona[customer])),
+                    "home_location_id": pa.array(
+                        [world.locations[people.home[row]].location_id for row in customer]
+                    ),
+                    "utility": pa.array(utility.ravel()),
+                }
+            )
+            files.append("tastes", table)
     _write_json(truth / "options.json", wanted)

@@ -20,13 +20,17 @@ class SampleOptionError(SampleError):
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Say which sample network to write; the same options give the same bytes."""
+    """Say which sample network to write; the same options give the same bytes.
+
+    Trips and menu clicks are as many as stock events, so only the newest `recent_days` have them.
+    """
 
     days: int = 200
     locations: int = 35
     items_per_product: int = 8
     seed: int = 7
     scale: float = 1.0
+    recent_days: int = 28
 
     def check(self) -> None:
         """Raise `SampleError` for an option out of range, naming it and its range."""
@@ -36,6 +40,7 @@ class SampleOptions:
             ("items-per-product", self.items_per_product, 1, 40),
             ("seed", self.seed, 0, 2**63 - 1),
             ("scale", self.scale, 0.01, 1_000),
+            ("recent-days", self.recent_days, 0, HISTORY_DAYS),
         )
         for name, value, least, most in ranges:
             if not least <= value <= most:

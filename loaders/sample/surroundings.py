@@ -11,6 +11,7 @@ import pyarrow as pa
 from loaders.sample.arrays import Floats
 from loaders.sample.bakery import HISTORY_DAYS, PRODUCTS
 from loaders.sample.catalogue import World
+from loaders.sample.geofences import DEPOTS
 from loaders.sample.landing_files import LandingFiles
 from loaders.sample.simulation import PROMOTION_DISCOUNT_PERCENT, SALES_WINDOW
 
@@ -111,7 +112,7 @@ def _write_locations(world: World, files: LandingFiles) -> None:
         }
         for row, one in enumerate(world.locations)
     ]
-    for number, region in enumerate(world.regions[:2]):
+    for number, region in enumerate(world.regions[:DEPOTS]):
         rows.append(
             {
                 "location_id": f"depot-{number + 1}",
