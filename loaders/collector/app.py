@@ -1,28 +1,36 @@
-"""The HTTP surface of the collector, as a bare ASGI application (contract section 2)."""
+"""What the collector does about each request (contract section 2); `connection.py` brings them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from larder.errors import LarderError
-from loaders.collector.bodies import MAX_BODY_BYTES, Received
+from loaders.collector.answers import JSON, TEXT, Answer, answer, counted, lines, respond
 from loaders.collector.measures import Measures
 from loaders.collector.openapi import openapi
-from loaders.collector.pages import Lines
-from loaders.collector.reception import CLAIMED, TOO_LARGE, Headers, Reception, RefusedError
-from loaders.collector.spool import ClaimedError, Spool, SpoolFullError
+from loaders.collector.reception import CLAIMED, Expected, Reception, RefusedError
+from loaders.collector.spool import ClaimedError, Spool, SpoolFullError, Waiting
 
-Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-BODY_SECONDS = 30.0
 RETRY_SECONDS = 1
+STATE = "collector"
+"""Where connections find the collector in the state that the server hands to them."""
+
+
+@dataclass(slots=True)
+class Request:
+    """Hold what came before a body; header names in small letters."""
+
+    method: bytes = b""
+    path: str = ""
+    query: bytes = b""
+    headers: dict[bytes, bytes] = field(default_factory=dict)
 
 
 class Collector:
@@ -39,14 +47,8 @@ class Collector:
         self._opened_spool = opened_spool
         self.spool: Spool | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or the server's start and end."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
-            await self._serve(scope, receive, send)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Live as long as the server: of ASGI, only the start and the end (lifespan) are used."""
         await receive()
         with ExitStack() as stack:
             try:
@@ -54,110 +56,78 @@ class Collector:
             except (LarderError, OSError) as error:
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
+            scope["state"][STATE] = self
             await send({"type": "lifespan.startup.complete"})
             await receive()
             self.spool = None
             await asyncio.to_thread(stack.close)
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        told = self._reception.pages.told(headers)
-        try:
-            if scope["method"] == "POST":
-                received = await self._take(scope, headers, receive)
-                if not received.accepted:
-                    self._measures.refused.labels("nothing usable").inc()
-                await _answer(
-                    send,
-                    200 if received.accepted else 422,
-                    {"accepted": received.accepted, "rejected": received.rejected},
-                    told,
-                )
-            elif scope["method"] == "GET":
-                await self._tell(scope["path"], send)
-            elif scope["method"] == "OPTIONS":
-                asked = self._reception.pages.asked_before(headers)
-                await _respond(send, 204 if asked else 403, b"", _TEXT, asked)
-            else:
-                raise RefusedError(405, "method", "POST events, or GET /healthz, /readyz, /metrics")
-        except RefusedError as refusal:
-            self._measures.refused.labels(refusal.reason).inc()
-            await _answer(send, refusal.status, {"error": refusal.why}, told + refusal.told)
+    def expect(self, request: Request) -> Expected | Answer:
+        """Say whose body is to come, or answer a request whose body does not matter.
 
-    async def _take(self, scope: Scope, headers: Headers, receive: Receive) -> Received:
+        Raises:
+            RefusedError: the request is not taken, whatever its body.
+        """
+        if request.method == b"POST":
+            return self._reception.expect(request.path, request.headers, request.query)
+        if request.method == b"GET":
+            return self._tell(request.path)
+        if request.method == b"OPTIONS":
+            asked = self._reception.pages.asked_before(request.headers)
+            return respond(200 if asked else 403, b"", TEXT, asked)
+        raise RefusedError(405, "method", "POST events, or GET /healthz, /readyz, /metrics")
+
+    def take(self, expected: Expected, body: bytes, done: Callable[[Answer], None]) -> None:
+        """Take a body; `done` is called with the answer when it is durable, or is not kept.
+
+        Raises:
+            RefusedError: nothing of it is kept.
+        """
         if self.spool is None:
             raise RefusedError(503, "ending", "the collector is ending", RETRY_SECONDS)
-        expected = self._reception.expect(scope["path"], headers, scope["query_string"])
-        received, claimed = expected.take(await _body(receive))
-        try:
-            await self.spool.append(received.entity, received.lines, claimed)
-        except SpoolFullError as error:
-            raise RefusedError(503, "full", f"nothing was kept: {error}", RETRY_SECONDS) from None
-        except ClaimedError:
-            raise RefusedError(401, "signing id", CLAIMED) from None
-        self._measures.accepted.labels(received.entity).inc(received.accepted)
-        if received.rejected:
-            self._measures.rejected.labels(received.entity).inc(received.rejected)
-        return received
+        received, claimed = expected.take(body)
 
-    async def _tell(self, path: str, send: Send) -> None:
-        if path == "/healthz":
-            await _answer(send, 200, {"status": "alive"})
-        elif path == "/readyz":
-            is_ready = self.spool is not None and self.spool.has_room()
-            await _answer(
-                send, 200 if is_ready else 503, {"status": "ready" if is_ready else "full"}
+        def told(trouble: Exception | None) -> None:
+            done(
+                counted(received.accepted, received.rejected)
+                if trouble is None
+                else self.refuse(_refusal(trouble))
             )
-        elif path == "/openapi.json":
-            await _respond(send, 200, openapi(), _JSON)
-        elif path == "/metrics":
-            await _respond(send, 200, self._measures.text(), _TEXT)
-        elif file := self._reception.pages.file(path):
-            await _respond(send, 200, *file, [(b"cache-control", b"public, max-age=3600")])
-        else:
-            raise RefusedError(404, "path", "GET /healthz, /readyz, /metrics or /openapi.json")
+
+        try:
+            self.spool.put(Waiting(received, claimed, told))
+        except SpoolFullError as error:
+            raise _refusal(error) from None
+        if not received.accepted:
+            self._measures.refused.labels("nothing usable").inc()
+
+    def refuse(self, refusal: RefusedError) -> Answer:
+        """Count a refusal, and tell why."""
+        self._measures.refused.labels(refusal.reason).inc()
+        return answer(refusal.status, {"error": refusal.why}, refusal.told)
+
+    def told(self, request: Request) -> bytes:
+        """Return what each answer to a request has besides, for the page that has sent it."""
+        return lines(self._reception.pages.told(request.headers))
+
+    def _tell(self, path: str) -> Answer:
+        if path == "/healthz":
+            return answer(200, {"status": "alive"})
+        if path == "/readyz":
+            is_ready = self.spool is not None and self.spool.has_room()
+            return answer(200 if is_ready else 503, {"status": "ready" if is_ready else "full"})
+        if path == "/openapi.json":
+            return respond(200, openapi(), JSON)
+        if path == "/metrics":
+            return respond(200, self._measures.text(), TEXT)
+        if file := self._reception.pages.file(path):
+            return respond(200, *file, [(b"cache-control", b"public, max-age=3600")])
+        raise RefusedError(404, "path", "GET /healthz, /readyz, /metrics or /openapi.json")
 
 
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts, size = [body], len(body)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while message.get("more_body"):
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise RefusedError(400, "cut off", "the body was cut off")
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > MAX_BODY_BYTES:
-                    raise RefusedError(413, "size", TOO_LARGE)
-    except TimeoutError:
-        raise RefusedError(
-            408, "slow", f"the body took more than {BODY_SECONDS:g} seconds"
-        ) from None
-    return b"".join(parts)
-
-
-_JSON = b"application/json"
-_TEXT = b"text/plain; version=0.0.4"
-_encode = msgspec.json.Encoder().encode
-
-
-async def _answer(
-    send: Send, status: int, content: dict[str, object], extra: Lines | None = None
-) -> None:
-    await _respond(send, status, _encode(content), _JSON, extra)
-
-
-async def _respond(
-    send: Send, status: int, body: bytes, content_type: bytes, extra: Lines | None = None
-) -> None:
-    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
-    await send(
-        {"type": "http.response.start", "status": status, "headers": headers + (extra or [])}
-    )
-    await send({"type": "http.response.body", "body": body})
+def _refusal(trouble: Exception) -> RefusedError:
+    """Say to a sender what became of lines that the spool has not kept."""
+    if isinstance(trouble, ClaimedError):
+        return RefusedError(401, "signing id", CLAIMED)
+    return RefusedError(503, "full", f"nothing was kept: {trouble}", RETRY_SECONDS)

@@ -19,8 +19,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from loaders.collector.answers import Lines
 from loaders.collector.bodies import Received
-from loaders.collector.pages import Lines, Pages, read_origins
+from loaders.collector.pages import Pages, read_origins
 from loaders.collector.reception import CLAIMED, Headers, Reception, RefusedError
 from loaders.collector.senders import Senders
 from loaders.collector.signatures import Claim
@@ -53,7 +54,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noq
         pages = _reception().pages
         if method == "OPTIONS":
             asked = pages.asked_before(headers)
-            return _answer(200 if asked else 403, {}, asked)
+            return _answer(200 if asked else 403, {}, pages.told(headers) + asked)
         if method != "POST":
             raise RefusedError(405, "method", "POST events, or GET /healthz")
         received = _take(event, headers)

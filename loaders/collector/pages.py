@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from loaders.collector.answers import Lines
+
 SOURCE = "menu"
 _DAY = 24 * 3600
 _FILES = {
     "/menu.js": ("menu.js", b"text/javascript; charset=utf-8"),
     "/menu": ("menu.html", b"text/html; charset=utf-8"),
 }
-
-Lines = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,8 @@ class Pages:
         ]
 
     def asked_before(self, headers: Mapping[bytes, bytes]) -> Lines:
-        """Return the headers that answer a browser's question whether a page may send."""
-        told = self.told(headers)
-        return told and [
-            *told,
+        """Return what else answers a browser's question whether a page may send; nothing: no."""
+        return self.told(headers) and [
             (b"access-control-allow-methods", b"POST"),
             (b"access-control-allow-headers", b"authorization, content-type"),
             (b"access-control-max-age", b"%d" % _DAY),

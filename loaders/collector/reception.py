@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
+from loaders.collector.answers import Lines
 from loaders.collector.bodies import MAX_BODY_BYTES, BodyError, Received, read_body
-from loaders.collector.pages import SOURCE, Lines, Pages
+from loaders.collector.pages import SOURCE, Pages
 from loaders.collector.senders import Sender, Senders
 from loaders.collector.signatures import Claim, Signatures, claim
 from loaders.entities import Entity, read_entities
@@ -36,7 +37,9 @@ class RefusedError(Exception):
 
     @property
     def told(self) -> Lines:
-        """The headers that say when to come again."""
+        """The headers that say what may be sent, and when to come again."""
+        if self.status == 405:
+            return [(b"allow", b"GET, POST")]
         if self.retry_after is None:
             return []
         return [(b"retry-after", b"%d" % max(round(self.retry_after), 1))]

@@ -17,6 +17,7 @@ from larder.errors import SettingsError
 from larder.settings import Settings
 from larder.stopping import stopping_on_signals
 from loaders.collector.app import Collector
+from loaders.collector.connection import Connection
 from loaders.collector.disk import Disk
 from loaders.collector.lander import Lander
 from loaders.collector.logs import collector_log
@@ -29,8 +30,6 @@ from loaders.collector.signatures import SigningIds
 from loaders.collector.spool import Spool
 
 DRAIN_SECONDS = 20
-# longer than the proxies before us keep theirs, or they would send into a closed connection
-KEEP_ALIVE_SECONDS = 75
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,14 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
             ssl_certfile=listening.certificate,
             ssl_keyfile=listening.private_key,
             loop="uvloop",
-            http="httptools",
+            http=Connection,
+            ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
+from loaders.collector.bodies import Received
 from loaders.collector.disk import Disk
 from loaders.collector.frames import encode
 from loaders.collector.measures import Measures
@@ -37,14 +40,20 @@ class ClaimedError(Exception):
 
 
 @dataclass(slots=True)
-class _Waiting:
-    frame: bytes
+class Waiting:
+    """Lines to be made durable, and who is told, with null or what kept them from it."""
+
+    received: Received
     claim: Claim | None
-    done: asyncio.Future[None]
+    done: Callable[[Exception | None], None]
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = sum(map(len, self.received.lines))
 
 
 class Spool:
-    """Take frames from one event loop and make them durable.
+    """Take lines from one event loop and make them durable.
 
     `close_segment` is called, in the writing thread, with each segment that is to land.
     """
@@ -68,8 +77,10 @@ class Spool:
         self._most_queued = queue_bytes
         self._reserve = reserve_bytes
         self._loop = asyncio.get_running_loop()
-        self._changed = threading.Condition()
-        self._queue: list[_Waiting] = []
+        self._queue: deque[Waiting] = deque()
+        # a token for each turn of the loop that has put something into the queue
+        self._turns: SimpleQueue[None] = SimpleQueue()
+        self._is_turn_told = False
         self._is_closing = False
         self._segment: Segment | None = None
         self._opened = 0.0
@@ -78,22 +89,24 @@ class Spool:
         self._thread = threading.Thread(target=self._run, name="spool")
         self._thread.start()
 
-    async def append(self, entity: str, lines: list[bytes], claim: Claim | None = None) -> None:
-        """Return when these lines are durable; safe to be cancelled, then it is not known.
+    def put(self, waiting: Waiting) -> None:
+        """Queue lines; who waits is told in the event loop when they are durable.
 
         Raises:
             SpoolFullError: they are not kept; the sender has to come again.
-            ClaimedError: they are not kept; the claim's signing id belongs to another body.
         """
         if self._is_closing or self.queued_bytes >= self._most_queued:
             raise SpoolFullError("the queue is full")
-        frame = encode(entity, time.time_ns() // 1000, b"\n".join([*lines, b""]))
-        waiting = _Waiting(frame, claim, self._loop.create_future())
-        self.queued_bytes += len(frame)
-        with self._changed:
-            self._queue.append(waiting)
-            self._changed.notify()
-        await waiting.done
+        self.queued_bytes += waiting.size
+        self._queue.append(waiting)
+        if not self._is_turn_told:
+            # the thread is woken once for all that came in this turn, not by the first of them
+            self._is_turn_told = True
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._is_turn_told = False
+        self._turns.put(None)
 
     def has_room(self) -> bool:
         """Tell whether the disk has more than its reserve."""
@@ -104,23 +117,24 @@ class Spool:
 
     def close(self) -> None:
         """Commit what is queued, close the segment, and take nothing more."""
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
+        self._is_closing = True
+        self._turns.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not (self._queue or self._is_closing or self._is_due()):
-                    self._changed.wait(self._seconds_left())
-                group, self._queue = self._queue, []
-            if group:
+        is_ending = False
+        while not is_ending:
+            with suppress(Empty):
+                self._turns.get(timeout=self._seconds_left())
+            is_ending = self._is_closing
+            if group := self._take():
                 self._commit(group)
-            if self._is_due() or (self._is_closing and not self._queue):
+            if self._is_due() or is_ending:
                 self._give_segment_away()
-            if self._is_closing and not self._queue:
-                return
+
+    def _take(self) -> list[Waiting]:
+        """Take all that waits now."""
+        return [self._queue.popleft() for _ in range(len(self._queue))]
 
     def _seconds_left(self) -> float | None:
         if self._segment is None:
@@ -138,24 +152,23 @@ class Spool:
             self._close_segment(self._segment)
             self._segment = None
 
-    def _commit(self, group: list[_Waiting]) -> None:
+    def _commit(self, group: list[Waiting]) -> None:
         started = time.monotonic()
         outcomes: list[Exception | None] = [None] * len(group)
         try:
             claims = [one.claim for one in group if one.claim]
             refused = self._signing_ids.refused(claims) if claims else frozenset()
-            for number, one in enumerate(group):
-                if one.claim in refused:
-                    outcomes[number] = ClaimedError()
-            kept = [one.frame for one, out in zip(group, outcomes, strict=True) if out is None]
+            if refused:
+                outcomes = [ClaimedError() if one.claim in refused else None for one in group]
+            kept = [one.received for one, out in zip(group, outcomes, strict=True) if out is None]
             if kept:
-                self._append(b"".join(kept))
+                self._append(_frames(kept))
         except Exception as error:
             self._measures.commit_failures.inc()
             outcomes = [out or SpoolFullError(str(error)) for out in outcomes]
         self._measures.commit_seconds.observe(time.monotonic() - started)
         with suppress(RuntimeError):  # the loop is gone: nobody waits any more
-            self._loop.call_soon_threadsafe(self._answer, group, outcomes)
+            self._loop.call_soon_threadsafe(self._tell, group, outcomes)
 
     def _append(self, data: bytes) -> None:
         if self._disk.free_bytes(self._folder) < self._reserve + len(data):
@@ -169,12 +182,29 @@ class Spool:
             self._give_segment_away()
             raise
 
-    def _answer(self, group: list[_Waiting], outcomes: list[Exception | None]) -> None:
+    def _tell(self, group: list[Waiting], outcomes: list[Exception | None]) -> None:
+        self.queued_bytes -= sum(one.size for one in group)
+        accepted: Counter[str] = Counter()
+        rejected: Counter[str] = Counter()
         for one, outcome in zip(group, outcomes, strict=True):
-            self.queued_bytes -= len(one.frame)
-            if one.done.done():
-                continue
             if outcome is None:
-                one.done.set_result(None)
-            else:
-                one.done.set_exception(outcome)
+                accepted[one.received.entity] += one.received.accepted
+                rejected[one.received.entity] += one.received.rejected
+            one.done(outcome)
+        for counter, counted in (
+            (self._measures.accepted, accepted),
+            (self._measures.rejected, rejected),
+        ):
+            for entity, records in counted.items():
+                counter.labels(entity).inc(records)
+
+
+def _frames(group: list[Received]) -> bytes:
+    """Give a frame for each entity of a group."""
+    lines: defaultdict[str, list[bytes]] = defaultdict(list)
+    for received in group:
+        lines[received.entity] += received.lines
+    now = time.time_ns() // 1000
+    return b"".join(
+        encode(entity, now, b"\n".join([*of_it, b""])) for entity, of_it in lines.items()
+    )

@@ -76,13 +76,15 @@ class RunningCollector:
     port: int = field(default_factory=free_port)
     # the largest file that it may write: what is beyond fails in the middle of a write
     most_bytes: int | None = None
+    # what its process runs
+    code: str = COLLECT
     process: subprocess.Popen[str] | None = None
     _connection: HTTPConnection | None = None
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
         self.process = subprocess.Popen(
-            [sys.executable, "-c", COLLECT, "collect", "--port", str(self.port), *self.options],
+            [sys.executable, "-c", self.code, "collect", "--port", str(self.port), *self.options],
             env={**os.environ, "LARDER_HOME": str(self.home), **self.environment},
             stderr=subprocess.PIPE,
             text=True,
@@ -152,11 +154,14 @@ class RunningCollector:
 
 @contextmanager
 def running(
-    home: Path, *options: str, environment: Mapping[str, str] | None = None
+    home: Path,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    code: str = COLLECT,
 ) -> Iterator[RunningCollector]:
     """Give a collector with a key for everything and the provider's secret."""
     chosen = {"LARDER_API_KEYS": f"{KEY}:*", "LARDER_RADAR_SECRET": SECRET, **(environment or {})}
-    collector = RunningCollector(home, chosen, options)
+    collector = RunningCollector(home, chosen, options, code=code)
     collector.start()
     try:
         yield collector

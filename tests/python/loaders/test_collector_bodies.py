@@ -52,6 +52,7 @@ def test_lines_are_records_and_empty_ones_are_none() -> None:
         pytest.param(b'{"occurred_at": null, "location_id": "x"}', id="a null time"),
         pytest.param(b'{"occurred_at": "2024-06-01", "location_id": "x"', id="cut off"),
         pytest.param(b'\xff{"occurred_at": "2024-06-01", "location_id": "x"}', id="no UTF-8"),
+        pytest.param(b'{"occurred_at": "2024-06-01", "location_id": ""}', id="no place"),
         pytest.param(
             b'{"occurred_at": "2024-06-01", "location_id": "x", "deep": %b%b}'
             % (b"[" * MAX_NESTING, b"]" * MAX_NESTING),
@@ -101,6 +102,52 @@ def test_a_delivery_update_in_all_its_shapes() -> None:
     assert json.loads(received.lines[1]) == {"event": event, "user": {"_id": "driver"}}
     assert counts(read_body(TRIPS, lines({"events": []}), JSON)) == (0, 1)
     assert counts(read_body(TRIPS, lines({"events": [{"type": "x"}, event]}), JSON)) == (1, 1)
+
+
+VALUES: st.SearchStrategy[object] = st.sampled_from(
+    ["", "x", "\xff", None, 0, 1.5, True, [], {}, [[]], {"type": "x"}]
+)
+EVENTS = st.dictionaries(st.sampled_from(["_id", "createdAt", "type"]), VALUES)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "created_at": VALUES,
+                "type": VALUES,
+                "event": EVENTS | VALUES,
+                "note": st.just("x" * 2 * MAX_NESTING),
+            },
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_how_many_are_usable_does_not_depend_on_the_company_they_come_in(
+    records: list[dict[str, object]],
+) -> None:
+    # so some text is no UTF-8
+    body = b"\n".join(json.dumps(one, ensure_ascii=False).encode("latin-1") for one in records)
+    apart = [counts(read_body(TRIPS, line, JSON))[0] for line in body.split(b"\n")]
+    assert counts(read_body(TRIPS, body, LINES))[0] == sum(apart)
+    expected = [
+        "\xff" not in json.dumps(record, ensure_ascii=False)
+        and all(
+            any(place.get(name) not in (None, "") for place, name in places)
+            for places in places_of(record)
+        )
+        for record in records
+    ]
+    assert sum(apart) == sum(expected)
+
+
+def places_of(record: dict[str, object]) -> list[list[tuple[dict[str, object], str]]]:
+    """Say where each required field of an update may stand."""
+    held = record.get("event")
+    event = held if isinstance(held, dict) else {}
+    return [[(record, "created_at"), (event, "createdAt")], [(record, "type"), (event, "type")]]
 
 
 @given(st.binary(max_size=200))

@@ -21,12 +21,13 @@ from landing_zone import ARRIVED
 from warehouse_homes import settings_of
 
 from larder.errors import LandingError
+from loaders.collector.bodies import Received
 from loaders.collector.disk import Disk
 from loaders.collector.lander import DAMAGED_SUFFIX, empty_spool
 from loaders.collector.measures import Measures
 from loaders.collector.segments import SUFFIX, Segment, find_segments
 from loaders.collector.serving import opened_spool
-from loaders.collector.spool import Spool, SpoolFullError
+from loaders.collector.spool import Spool, SpoolFullError, Waiting
 from loaders.load import load
 
 MENU = "/v1/menu/events"
@@ -153,15 +154,18 @@ def kept_on(
     home: Path, disk: FaultyDisk, trouble: Callable[[], None]
 ) -> tuple[list[str], list[str]]:
     """Send ten events, five at once, in trouble after the first five; return kept and refused."""
-    kept, refused = [], []
+    kept: list[str] = []
+    refused: list[str] = []
 
     async def send(spool: Spool, number: int) -> None:
         line = f'{{"event_id": "{number}", "occurred_at": "2024-01-01", "location_id": "x"}}'
-        try:
-            await spool.append("menu/menu_events", [line.encode()])
-            kept.append(str(number))
-        except SpoolFullError:
-            refused.append(str(number))
+        told: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        spool.put(
+            Waiting(Received("menu/menu_events", [line.encode()], 1, 0), None, told.set_result)
+        )
+        outcome = await told
+        assert outcome is None or isinstance(outcome, SpoolFullError)
+        (refused if outcome else kept).append(str(number))
 
     async def run() -> None:
         with opened_spool(settings_of(home), Measures(), logging.getLogger("test"), disk) as spool:

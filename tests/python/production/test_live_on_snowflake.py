@@ -1,4 +1,4 @@
-"""Schema `live` beside marts that are published on Snowflake, from the raw segments of this host."""
+"""Schema `live` beside marts that are published on Snowflake, from raw segments of this host."""
 
 from __future__ import annotations
 
