@@ -88,6 +88,19 @@ def test_a_load_and_the_status_say_what_went_and_what_waits(
     assert samples(home.settings, "oldest_waiting_timestamp_seconds") is None
 
 
+def test_a_driver_is_erased_by_a_command(tmp_path: Path) -> None:
+    home = Home(settings_of(tmp_path / "warehouse"))
+    land(home, "a", trip_event(1, trip="mine"), trip_event(2, trip="other"))
+    home.load()
+    fill(home.settings, now)
+    erased = run_larder(home.settings.home, "erase", "--driver", "driver-of-mine")
+    assert erased.returncode == DONE, erased.stderr
+    assert "1 messages that waited for the event bus were removed" in erased.stdout
+    assert "no trace is left" in erased.stdout
+    assert home.keys("trips/trip_events") == ["t2"]
+    assert read_backlog(home.settings).waiting == 1
+
+
 def test_following_sends_and_tells_while_it_runs(tmp_path: Path, endpoint: FaultyKinesis) -> None:
     stream = Stream(endpoint).make()
     home = Home(settings_of(tmp_path / "warehouse"))

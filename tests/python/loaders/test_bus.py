@@ -314,3 +314,25 @@ def test_an_erased_driver_waits_for_no_bus(home: Home) -> None:
     assert [one["event_id"] for one in queued(home)] == ["t2"]
     assert not erase(home.settings, "driver-of-other", now).was_known  # there is no such customer
     assert len(queued(home)) == 1
+
+
+def test_an_erasure_of_a_driver_that_was_killed_is_finished_by_the_next(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(home, "a", trip_event(1, trip="mine"), trip_event(2, trip="other"))
+    home.load()
+    fill(home.settings, now)
+    with open_vault(home.settings) as vault:
+        (token,) = vault.known_tokens("driver-of-mine", ["driver"])
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("erase_from_outbox", "prove", "scrub_vault"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"loaders.erasing.steps.{step}", killed)
+            with pytest.raises(KeyboardInterrupt):
+                erase(home.settings, "driver-of-mine", now, is_driver=True)
+    assert erase(home.settings, "driver-of-mine", now, is_driver=True).traces == []
+    assert token.encode() not in outbox_file(home.settings).read_bytes()
+    assert [one["event_id"] for one in queued(home)] == ["t2"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from kinesis_stream import FaultyKinesis, Stream, bus_home, kinesis_endpoint, la
 from landing_zone import Home, now
 
 from larder.errors import BusError
+from larder.settings import PROJECT_ROOT
 from loaders.bus import Publisher, publishing, read_backlog, sending
 from loaders.bus.buses import Limits, Record
 from loaders.bus.filling import fill
@@ -424,6 +426,29 @@ def test_a_webhook_is_on_the_stream_in_seconds(home: Home, stream: Stream) -> No
     (record,) = stream.records()
     assert record["geofence_id"] == "fridge-1"
     assert taken < 10 * BUSY, f"{taken:.1f} s"
+
+
+def test_the_consumer_of_the_documentation_reads_each_event_once(
+    home: Home, stream: Stream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    land(home, "a", trip_event(1), trip_event(2, trip=2), trip_event(3))
+    publish(home)
+    with open_outbox(home.settings) as outbox:  # as if it had been killed: the first comes again
+        outbox._connection.execute("delete from queued_events")
+        with outbox.transaction():
+            outbox.note_read([])
+    publish(home)
+    assert len(stream.records()) == 6
+    page = (PROJECT_ROOT / "docs" / "bus.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code.replace('"trip-events"', repr(stream.name)), {})  # noqa: S102
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3
+    assert said.index("2024-05-30T10:01:00.000000Z user.entered_geofence trip-1") < said.index(
+        "2024-05-30T10:03:00.000000Z user.entered_geofence trip-1"
+    )
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert list(json.loads(example)) == [*stream.records()[0]][1:]
 
 
 def test_two_processes_send_one_after_the_other(home: Home, stream: Stream) -> None:
