@@ -119,10 +119,10 @@ def moment_of(click: Record) -> datetime:
 def reference(clicks: Iterable[Record]) -> list[dict[str, Any]]:
     """Walk through each guest's clicks in order, as one would by hand."""
     sessions: list[dict[str, Any]] = []
-    streams: dict[Any, list[Record]] = {}
+    streams: dict[tuple[str, str], list[Record]] = {}
     for click in clicks:
-        stream = (click["location_id"], click["visitor_id"] or click["event_id"])
-        streams.setdefault(stream, []).append(click)
+        whose = (click["location_id"], click["visitor_id"] or click["event_id"])
+        streams.setdefault(whose, []).append(click)
     for (location_id, _), stream in streams.items():
         before = None
         same: dict[tuple[str, str], datetime] = {}
