@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _prepare(folder: Path, days: int, locations: int) -> tuple[Settings, Path]:
     """Build all but the last day, and return its file."""
-    options = SampleOptions(days=days + 1, locations=locations)
+    # without trips and clicks: what a day of stock events costs is measured
+    options = SampleOptions(days=days + 1, locations=locations, recent_days=0)
     settings = make_home(folder / f"days-{days}", options)
     late = set_last_day_aside(settings)
     loaded = load(settings, now)

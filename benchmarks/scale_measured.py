@@ -106,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(folder: Path, places: int, days: int) -> Home:
-    settings = make_home(folder, SampleOptions(days=days + 1, locations=places))
+    # without trips and clicks: an event of the page is a stock event
+    settings = make_home(folder, SampleOptions(days=days + 1, locations=places, recent_days=0))
     late = set_last_day_aside(settings)
     first_load = _run("load", folder)
     found = _run("sizes", folder)

@@ -7,7 +7,7 @@ import sys
 import click
 
 # each adds its commands to the group
-from larder.cli import answers, jobs, operating, records  # noqa: F401
+from larder.cli import answers, jobs, operating, records, sending  # noqa: F401
 from larder.cli.group import DONE, FAILED, WRONG_USE, larder, messages
 from larder.errors import LarderError
 

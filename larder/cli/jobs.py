@@ -37,46 +37,6 @@ from larder.settings import Settings
 PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@larder.command()
-@click.option("--days", default=200, show_default=True, help="Days of history.")
-@click.option("--locations", default=35, show_default=True, help="Places that sell.")
-@click.option("--items-per-product", default=8, show_default=True, help="Meals per bakery product.")
-@click.option("--seed", default=7, show_default=True, help="Same seed, same bytes.")
-@click.option("--scale", default=1.0, show_default=True, help="Demand, as a multiple.")
-@click.option(
-    "--recent-days", default=28, show_default=True, help="Newest days with trips and menu clicks."
-)
-@click.pass_obj
-def sample(
-    settings: Settings,
-    days: int,
-    locations: int,
-    items_per_product: int,
-    seed: int,
-    scale: float,
-    recent_days: int,
-) -> int:
-    """Write the sample network into the landing zone."""
-    from loaders.sample.network import SampleOptions, write_sample_network
-
-    options = SampleOptions(days, locations, items_per_product, seed, scale, recent_days)
-    with Reporter(messages) as reporter:
-        made = write_sample_network(
-            settings.landing_folder, settings.truth_folder, options, reporter.start("sample")
-        )
-    if made.was_there:
-        output.print(f"The sample network is already in {settings.landing_folder}.")
-    else:
-        output.print(
-            f"{made.stock_events:,} stock events from {made.first_date} to {made.last_date} in "
-            f"{made.files} files below {settings.landing_folder}; the planted truth is in "
-            f"{settings.truth_folder}.",
-            highlight=False,
-            soft_wrap=True,
-        )
-    return DONE
-
-
 @larder.command("load")
 @click.option("--follow", "is_following", is_flag=True, help="Then load what arrives, until told.")
 @click.option("--singer", "is_singer", is_flag=True, help="Load the stream on standard input.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -56,18 +56,9 @@ class Senders:
     """Know the senders by their keys, of which only digests are kept."""
 
     def __init__(self, keys: str, rate: float) -> None:
-        self._senders: dict[bytes, Sender] = {}
-        for entry in re.split(r"[\s,]+", keys.strip()):
-            if not entry:
-                continue
-            match = _ENTRY.fullmatch(entry)
-            if not match or len(match[1]) < _SHORTEST_KEY:
-                raise SettingsError(
-                    "LARDER_API_KEYS: each key has at least 16 letters, digits or any of .~+/=-_, "
-                    "then a colon and its scopes, such as 3q9xKf7LmZp2WvTa:trips+menu, or :* for "
-                    "everything; several are separated by commas."
-                )
-            self._senders[_digest(match[1].encode())] = Sender(frozenset(match[2].split("+")), rate)
+        self._senders = {
+            _digest(key.encode()): Sender(scopes, rate) for key, scopes in _read_keys(keys)
+        }
         self.anybody = Sender(frozenset([EVERYTHING]), rate)
 
     @property
@@ -82,6 +73,28 @@ class Senders:
             return None
         # looked up by its digest, which tells nothing of how near a guess was
         return self._senders.get(_digest(key.strip()))
+
+
+def key_for(keys: str, source: str) -> str | None:
+    """Return the first key, of those in LARDER_API_KEYS, that may send a source."""
+    for key, scopes in _read_keys(keys):
+        if Sender(scopes, 0.0).may_send(source):
+            return key
+    return None
+
+
+def _read_keys(keys: str) -> Iterator[tuple[str, frozenset[str]]]:
+    for entry in re.split(r"[\s,]+", keys.strip()):
+        if not entry:
+            continue
+        match = _ENTRY.fullmatch(entry)
+        if not match or len(match[1]) < _SHORTEST_KEY:
+            raise SettingsError(
+                "LARDER_API_KEYS: each key has at least 16 letters, digits or any of .~+/=-_, "
+                "then a colon and its scopes, such as 3q9xKf7LmZp2WvTa:trips+menu, or :* for "
+                "everything; several are separated by commas."
+            )
+        yield match[1], frozenset(match[2].split("+"))
 
 
 def _digest(key: bytes) -> bytes:

@@ -69,8 +69,12 @@ def write_sample_network(
     as it is; one that an earlier call was stopped in is completed. `truth` gets
     `intensity.parquet` (location, item, date: wanted units a day), `policy.parquet` (what each
     evening's order rested on), `tastes.parquet` (customer, item: utility), `locations.parquet`
-    (stocking bias, demand store) and `options.json`. `progress` is called with a step's name, the
-    days done and the days in all.
+    (stocking bias, demand store), of the newest days `trips.parquet` (true distances),
+    `visits.parquet` (when a van really was in which fence), `blemished_positions.parquet` (what is
+    wrong with which event), `menus.parquet` (appeal of items, effects of positions, shares of
+    sections) and `menu_sessions.parquet` (which are robots, which order), and `options.json`.
+    Trips and menus have random numbers of their own: they change nothing else. `progress` is
+    called with a step's name, the days done and the days in all.
 
     Memory is bounded by one day's demand and one file, whatever the number of days.
 

@@ -1,0 +1,1 @@
+"""Send records to a running collector: landing files at their own pace, or the sample network."""
