@@ -6,6 +6,8 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from delivery_happenings import geofences, trip_events
+
 FIRST_DAY = datetime(2024, 3, 8, tzinfo=UTC)  # US clocks change on the 10th
 DAYS = 7
 ZONES = {
@@ -33,6 +35,7 @@ class Happenings:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.of_vans = random.Random(seed)
 
     def moment(self, days: float = DAYS) -> datetime:
         """Draw a moment, often one with company, so that ties are frequent."""
@@ -53,6 +56,8 @@ class Happenings:
             "feedback/ratings": self._troubled(self._ratings(), "rating"),
             "trends/food_trends": self._troubled(self._food_trends(), "trend_index"),
             "content/contents": self._troubled(self._contents(), "title"),
+            "trips/trip_events": trip_events(self.of_vans, FIRST_DAY),
+            "trips/geofences": geofences(self.of_vans, FIRST_DAY),
         }
 
     def _troubled(self, records: list[Record], field: str) -> list[Record]:
