@@ -77,7 +77,7 @@ def asked(home: Settings, analysis: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("analysis", "answers"),
     [
-        ("total_events", [{"events": 92, "good_positions": 90, "trips": 1}]),
+        ("total_events", [{"events": 92, "good_positions": 91, "trips": 1}]),
         (
             "events_by_hour_and_type",
             [

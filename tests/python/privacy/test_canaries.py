@@ -71,12 +71,17 @@ def value_of(entity: Entity, field: Field) -> object:
 def record_of(entity: Entity) -> dict[str, Any]:
     """Return a record of an entity with a canary in every field about a person."""
     if entity.path == "trips/trip_events":
+
+        def planted(field: str) -> str:
+            return canary(entity, entity.field(field))
+
         return {
-            "id": "trip-event-1",
             "created_at": WHEN,
             "type": "user.updated_trip",
-            "_id": f"{WORD}driver",
-            "MMUserId": f"{WORD}account",
+            # without an id of its own: what stands for one must not tell who drove
+            "_id": planted("driver_id"),
+            "MMUserId": planted("account_id"),
+            "trip": {"_id": "trip-1", "MMUserId": planted("trip_account_id")},
         }
     record = {field.name: value_of(entity, field) for field in entity.fields}
     if entity.source == "clinic":
@@ -223,6 +228,18 @@ def test_no_published_row_holds_a_canary(planted: Settings) -> None:
         if needle in content
     ]
     assert not found, "\n".join(found)
+
+
+def test_drivers_and_accounts_are_published_as_tokens(planted: Settings) -> None:
+    with open_published(planted) as connection:
+        ((event_id, *keys),) = connection.execute(
+            "select event_id, driver_key, account_key, trip_account_key from fct_trip_events"
+        ).fetchall()
+    with open_vault(planted) as vault:
+        entity = read_entities()["trips/trip_events"]
+        people = [canary(entity, field) for field in entity.persons]
+        assert keys == vault.tokens("driver", people)
+    assert len({event_id, *keys}) == 4
 
 
 def test_nothing_after_staging_holds_a_canary(planted: Settings) -> None:

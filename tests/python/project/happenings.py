@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from delivery_happenings import geofences, trip_events
 from menu_clicks import menu_events
 
 FIRST_DAY = datetime(2024, 3, 8, tzinfo=UTC)  # US clocks change on the 10th
@@ -36,6 +37,7 @@ class Happenings:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.random = random.Random(seed)
+        self.of_vans = random.Random(seed)
 
     def moment(self, days: float = DAYS) -> datetime:
         """Draw a moment, often one with company, so that ties are frequent."""
@@ -58,6 +60,8 @@ class Happenings:
             "content/contents": self._troubled(self._contents(), "title"),
             # of its own chance, and last: what else happens is as it was before there were menus
             "menu/menu_events": menu_events(random.Random(f"menus {self.seed}")),
+            "trips/trip_events": trip_events(self.of_vans, FIRST_DAY),
+            "trips/geofences": geofences(self.of_vans, FIRST_DAY),
         }
 
     def _troubled(self, records: list[Record], field: str) -> list[Record]:

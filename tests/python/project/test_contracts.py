@@ -218,3 +218,19 @@ def test_staging_flags_the_personal_columns_of_the_entities(nodes: Nodes) -> Non
         assert flagged == personal & node["columns"].keys(), name
         persons = {field.name for field in entity.fields if field.person}
         assert not persons & node["columns"].keys(), f"{name} reads the id of a person"
+
+
+def test_staging_looks_for_trip_events_where_the_entity_says(nodes: Nodes) -> None:
+    """There is one list of where each thing stands in the shapes of a body: that of the loader."""
+    code = dict(models(nodes))["stg_trips__trip_events"]["raw_code"]
+    read = {
+        places[0]: places
+        for listed in re.findall(r"json_text\('payload', \[(.*?)\n +\]", code, re.DOTALL)
+        for places in [re.findall(r"'([^']+)'", listed)]
+    }
+    said = {
+        field.name: [source.removeprefix("$.") for source in field.sources]
+        for field in read_entities()["trips/trip_events"].fields
+        if not field.person and field.name != "event_id"  # raw has its key, and tokens
+    }
+    assert read == said

@@ -21,6 +21,7 @@ from loaders.load import load
 # They say when a build ran, not what happened.
 RUN_TIME_COLUMNS = {
     "accepted_at", "changed_after", "changed_at", "received_at", "newest_received_at",
+    "processed_at", "process_hour",
 }  # fmt: skip
 # Rows that only say that something is gone, so that what is built on them hears of it.
 HELD_WHERE = {
@@ -128,8 +129,21 @@ def test_any_order_and_chunks_give_the_tables_of_one_load(
     for name, rows in full.items():
         surplus, missing = sorted(incremental[name] - rows), sorted(rows - incremental[name])
         assert (surplus[:3], missing[:3]) == ([], []), name
-    for name in ("fct_sales", "fct_orders", "fct_waste", "fct_stock_days", "fct_menu_sessions"):
+    delivery = ("fct_trip_events", "fct_trips", "fct_geofence_visits")
+    for name in (
+        "fct_sales",
+        "fct_orders",
+        "fct_waste",
+        "fct_stock_days",
+        "fct_menu_sessions",
+        *delivery,
+    ):
         assert len(full[f"marts.{name}"]) > 10, f"{name} is hardly tested"
+    flags = {str(row).partition("'position_flag': '")[2] for row in full["marts.fct_trip_events"]}
+    assert len({flag.partition("'")[0] for flag in flags}) == 8, "not every flag is tested"
+    evidence = " ".join(full["marts.fct_geofence_visits"])
+    assert "'derived'" in evidence
+    assert "'reported'" in evidence
     empty = {name for name, rows in full.items() if not rows and name.startswith("marts.")}
     assert empty <= {"marts.ml_evaluations"}, f"{sorted(empty)} are not tested at all"
     for name in (
