@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -83,6 +84,7 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
         host, port = bound.getsockname()[:2]
         log.info("listening", extra={"host": host, "port": port})
         # the server hands its signals on when it has ended, and exits where it could not start
+        gc.freeze()  # what was imported stays: nobody should wait while it is looked through again
         with stopping_on_signals(), suppress(SystemExit):
             server.run(sockets=[bound])
         log.info("ended")
