@@ -53,7 +53,7 @@ ASSUMED = {
     "collector_rate": Assumption(
         8_000,
         "events/s",
-        "one event a request: 80 to 125 µs of one core each (`python -m benchmarks.collector`)",
+        "78 to 155 µs of a core each, one a request (`python -m benchmarks.collector`)",
     ),
     "file_seconds": Assumption(
         2, "s", "`SEGMENT_SECONDS` in loaders/collector/spool.py: from a file's first event on"
