@@ -17,6 +17,7 @@ NAMES = (
     "segments",
     "hourly",
     "crashes",
+    "collector",
     "older_duckdb",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import ssl
@@ -92,6 +93,7 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
             scheme = "https" if listening.certificate else "http"
             say(f"A menu to try: {scheme}://{host}:{port}/menu")
         # the server hands its signals on when it has ended, and exits where it could not start
+        gc.freeze()  # what was imported stays: nobody should wait while it is looked through again
         with stopping_on_signals(), suppress(SystemExit):
             server.run(sockets=[bound])
         log.info("ended")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from loaders.collector.lander import DAMAGED_SUFFIX, empty_spool
 from loaders.collector.measures import Measures
 from loaders.collector.segments import SUFFIX, Segment, find_segments
 from loaders.collector.serving import opened_spool
+from loaders.collector.signatures import SigningIds, claim
 from loaders.collector.spool import Spool, SpoolFullError, Waiting
 from loaders.load import load
 
@@ -256,3 +258,34 @@ def test_a_spool_that_does_not_empty_is_said(tmp_path: Path) -> None:
     with pytest.raises(LandingError, match="has not landed after 0 s"):
         empty_spool(settings_of(home), seconds=0)
     os.close(held.descriptor)
+
+
+def test_a_signing_id_belongs_to_whoever_claims_it_first(tmp_path: Path) -> None:
+    """Also within a group, across collectors, and for more claims than one look-up takes."""
+    path = tmp_path / "signing_ids.sqlite"
+    with closing(SigningIds(path)) as one, closing(SigningIds(path)) as other:
+        first = [claim(b"id-%d" % number, b"body") for number in range(2_500)]
+        late = [claim(b"id-%d" % number, b"another body") for number in range(2_500)]
+        assert one.refused([*first[:3], late[0], first[1]]) == {late[0]}
+        assert other.refused([*late[:4], *first]) == {*late[:3], first[3]}
+        assert one.refused(first) == {first[3]}
+
+
+def test_collectors_that_claim_at_once_agree(tmp_path: Path) -> None:
+    path = tmp_path / "signing_ids.sqlite"
+    refused: dict[int, int] = {}
+
+    def claim_all(sender: int) -> None:
+        with closing(SigningIds(path)) as ids:
+            groups = [
+                [claim(b"%d-%d" % (group, number), b"body of %d" % sender) for number in range(20)]
+                for group in range(100)
+            ]
+            refused[sender] = sum(len(ids.refused(group)) for group in groups)
+
+    threads = [threading.Thread(target=claim_all, args=(sender,)) for sender in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(refused.values()) == 2 * 2_000  # of three bodies for an id, one is kept

@@ -1,6 +1,6 @@
 """No request makes the collector fail or hang: generated from its OpenAPI, and mutated bodies.
 
-LARDER_FUZZ_SECONDS lets it go on for longer, as `benchmarks/collector.py` does for ten minutes.
+LARDER_FUZZ_SECONDS=600 lets it go on for ten minutes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from schemathesis.core.result import Ok
 
 FUZZ_SECONDS = float(os.environ.get("LARDER_FUZZ_SECONDS", "4"))
 IS_SHORT = FUZZ_SECONDS < 60
-ANSWERED = {200, 400, 401, 404, 405, 408, 413, 415, 422, 429}
+ANSWERED = {200, 400, 401, 404, 405, 408, 413, 422, 429, 431}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def ask_for(operation: Any, until: float) -> None:
 
     @given(case=operation.as_strategy())
     @settings(
-        max_examples=4 if IS_SHORT else 100_000,
+        max_examples=4 if IS_SHORT else 50,
         deadline=None,
         database=None,
         derandomize=IS_SHORT,
@@ -54,13 +54,13 @@ def ask_for(operation: Any, until: float) -> None:
         suppress_health_check=list(HealthCheck),
     )
     def ask(case: Any) -> None:
-        if time.monotonic() > until and not IS_SHORT:
-            return
         response = case.call(headers={"Authorization": f"Bearer {KEY}"}, timeout=20)
         assert response.status_code in ANSWERED
         case.validate_response(response)
 
     ask()
+    while time.monotonic() < until and not IS_SHORT:
+        ask()
 
 
 @given(st.binary(max_size=3000), st.sampled_from(["/v1/menu/events", "/v1/trips/webhook"]))

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import scale
 from larder.settings import PROJECT_ROOT
+from loaders.collector.spool import SEGMENT_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,13 @@ def test_collectors_and_files_follow_the_busiest_minute() -> None:
     just_one = rate / peak * scale.DAY_SECONDS
     assert scale.collectors(1) == scale.collectors(just_one) == 1
     assert scale.collectors(just_one * 1.001) == 2
-    assert scale.files(just_one) == scale.DAY_SECONDS / scale.assumed("file_seconds")
+    most = scale.DAY_SECONDS / scale.assumed("file_seconds")
+    assert scale.files(just_one) == pytest.approx(most, rel=0.01)
+    assert scale.files(10) == pytest.approx(10, rel=0.01)  # seldom, a file an event
+
+
+def test_files_close_when_the_collector_closes_them() -> None:
+    assert scale.assumed("file_seconds") == SEGMENT_SECONDS
 
 
 def test_credits_grow_with_events_and_runs(found: scale.Measured) -> None:
