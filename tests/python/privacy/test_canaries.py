@@ -91,7 +91,7 @@ def record_of(entity: Entity) -> dict[str, Any]:
 
 
 def plant(settings: Settings) -> None:
-    """Write one file of each entity: a good record and two that are rejected."""
+    """Write one file of each entity: good records and two that are rejected."""
     for entity in read_entities().values():
         good = record_of(entity)
         required = next(field for field in entity.fields if field.type == "timestamp")
@@ -101,6 +101,9 @@ def plant(settings: Settings) -> None:
         folder = settings.landing_folder / entity.path
         folder.mkdir(parents=True)
         lines = [json.dumps(good), json.dumps(bad), f'{{"broken": "{WORD}broken']
+        if entity.key_falls_back_to_content:
+            # named by its content: no key of ours may be made of a hash of people
+            lines.append(json.dumps({k: v for k, v in good.items() if k not in entity.key}))
         text = "\n".join(lines) + "\n"
         (folder / f"{WORD}file.ndjson").write_text(text, encoding="utf-8")
     unknown = settings.landing_folder / f"{WORD}source" / "things"
