@@ -29,6 +29,7 @@ ANSWERED = {200, 400, 401, 404, 405, 408, 413, 422, 429, 431}
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
     with running(tmp_path_factory.mktemp("fuzzed")) as collector:
         yield collector
+        collector.hang_up()  # it may have been idle for too long
         assert collector.get("/readyz")[0] == 200
         assert "Traceback" not in collector.kill(15)
 
