@@ -16,6 +16,7 @@ NAMES = (
     "loading",
     "segments",
     "hourly",
+    "positions",
     "crashes",
     "older_duckdb",
 )
