@@ -16,6 +16,7 @@ NAMES = (
     "loading",
     "segments",
     "hourly",
+    "positions",
     "crashes",
     "collector",
     "older_duckdb",

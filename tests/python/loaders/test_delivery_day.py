@@ -127,7 +127,7 @@ def asked(home: Settings, analysis: str) -> list[dict[str, Any]]:
             [
                 # the van stood at the dairy until 18:22, and was still in town at the end
                 {"geofence_id": "dairy", "derived_visits": 1, "reported_visits": 0, "near_trips": 1,
-                 "derived_dwell_minutes": 30.6471},
+                 "derived_dwell_minutes": 31.1473},
                 {"geofence_id": "town", "derived_visits": 1, "reported_visits": 0, "near_trips": 0,
                  "derived_dwell_minutes": None},
             ],
