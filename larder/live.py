@@ -32,9 +32,15 @@ _SEGMENTS = "select segment from raw.segments"
 
 
 def remember_contained(settings: Settings, generation: str, kept: Collection[str]) -> None:
-    """Keep which segments a new generation was made from; forget generations that are gone."""
-    with open_built(settings, [_SEGMENTS]) as connection:
-        segments = sorted(name for (name,) in connection.execute(_SEGMENTS).fetchall())
+    """Keep which segments a new generation was made from; forget generations that are gone.
+
+    Where a build does not say, all segments count as new: better twice than not at all.
+    """
+    try:
+        with open_built(settings, [_SEGMENTS]) as connection:
+            segments = sorted(name for (name,) in connection.execute(_SEGMENTS).fetchall())
+    except WarehouseError:
+        return
     folder = settings.live_folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = folder / f".{generation}.tmp"

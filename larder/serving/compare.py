@@ -15,7 +15,7 @@ from larder.settings import Settings
 from larder.warehouse import METADATA_TABLE, literal, quoted
 
 # When a run happened is no result of it.
-MOMENTS_OF_RUNS = ("accepted_at",)
+MOMENTS_OF_RUNS = ("accepted_at", "processed_at", "process_hour")
 # Numbers that are floating on both sides may differ by so much, absolutely or as a share.
 TOLERANCE = 1e-9
 SHOWN_DIFFERENCES = 3

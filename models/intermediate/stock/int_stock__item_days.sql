@@ -109,7 +109,7 @@ touches as (
         stock_date as from_date,
         accepted_at
     from {{ ref('fct_stock_days') }}
-    where stock_date = {{ newest_date(this, 'item_date') }} - 2
+    where stock_date = {{ newest_date(this, 'item_date', 'is_known') }} - 2
     union all
     select
         known_days.location_id,
@@ -117,7 +117,18 @@ touches as (
         known_days.item_date as from_date,
         known_days.accepted_at
     from {{ this }} as known_days
-    where known_days.item_date > {{ newest_date(this, 'item_date') }} - 3
+    where known_days.item_date > {{ newest_date(this, 'item_date', 'is_known') }} - 3
+    union all
+    -- a clock that was set back takes days away, without a record that says so
+    select
+        known_days.location_id,
+        known_days.item_id,
+        min(known_days.item_date) as from_date,
+        max({{ dbt.dateadd('microsecond', 1, last_accepted(this)) }}) as accepted_at
+    from {{ this }} as known_days
+    inner join location_days on known_days.location_id = location_days.location_id
+    where known_days.is_known and known_days.item_date > location_days.told_until_date
+    group by known_days.location_id, known_days.item_id
 ),
 {%- else -%}
 touches as (

@@ -33,7 +33,7 @@ touched_days as (
         or item_date >= (
             select max(known_periods.period_start) - 2
             from known_periods
-            where known_periods.period = 'day'
+            where known_periods.period = 'day' and known_periods.is_known
         )
 ),
 {%- else -%}
