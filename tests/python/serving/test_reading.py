@@ -213,11 +213,16 @@ def test_a_saved_analysis_runs_over_the_published_marts(settings: Settings, proj
     ]
 
 
+# What a folder of analyses is about; a small network may have none of it.
+SUBJECTS = {"delivery": "fct_trips", "menu": "fct_menu_events"}
+
+
 @pytest.mark.parametrize("name", sorted(list_analyses()))
 def test_the_shipped_analyses_run_over_the_sample(built_home: Settings, name: str) -> None:
     result = run_query(built_home, saved_analysis(built_home, name))
-    ((trips,),) = run_query(built_home, "select count(*) from fct_trips").rows
-    assert result.rows or (not trips and "delivery" in list_analyses()[name].parts)
+    subject = SUBJECTS.get(list_analyses()[name].parent.name, "fct_sales")
+    ((events,),) = run_query(built_home, f"select count(*) from {subject}").rows
+    assert result.rows or not events
 
 
 @pytest.mark.parametrize("name", sorted(list_analyses()))

@@ -1,4 +1,5 @@
 -- How many sessions open a menu, view, add and order, hour by hour, and where are they lost?
+-- chart: opened_sessions, ordered_sessions by location_id, week_start, local_hour
 with funnel as (
     select *
     from {{ ref('rpt_menu_funnel') }}

@@ -1,4 +1,5 @@
 -- Which places on each menu do people stop at, which do they skip, and what turns into an order?
+-- chart: view_count, skip_count by location_id, week_start, item_id
 with menu_items as (
     select *
     from {{ ref('rpt_menu_items') }}
