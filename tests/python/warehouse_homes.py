@@ -17,6 +17,8 @@ from larder.settings import Settings
 
 # When the tests' loads and publications happen; the sample network ends on 2019-04-30.
 NOW = datetime(2019, 5, 1, 5, 0, tzinfo=UTC)
+# What a folder of analyses is about, where a small network may have none of it.
+ANALYSED = {"delivery": "fct_trips", "menu": "fct_menu_events"}
 PROGRAM = Path(sys.executable).with_name("larder")
 
 

@@ -13,6 +13,7 @@ import sqlglot
 from rich.console import Console
 from serving_processes import NOW, settings_for
 from sqlglot import exp
+from warehouse_homes import ANALYSED
 
 from larder.errors import WarehouseError
 from larder.serving.exporting import ExportFormat, export_table
@@ -213,14 +214,10 @@ def test_a_saved_analysis_runs_over_the_published_marts(settings: Settings, proj
     ]
 
 
-# What a folder of analyses is about; a small network may have none of it.
-SUBJECTS = {"delivery": "fct_trips", "menu": "fct_menu_events"}
-
-
 @pytest.mark.parametrize("name", sorted(list_analyses()))
 def test_the_shipped_analyses_run_over_the_sample(built_home: Settings, name: str) -> None:
     result = run_query(built_home, saved_analysis(built_home, name))
-    subject = SUBJECTS.get(list_analyses()[name].parent.name, "fct_sales")
+    subject = ANALYSED.get(list_analyses()[name].parent.name, "fct_sales")
     ((events,),) = run_query(built_home, f"select count(*) from {subject}").rows
     assert result.rows or not events
 
