@@ -25,7 +25,8 @@ ANSWERS = {
         {% macro last_accepted(relation) %}cast('2024-01-01' as timestamp){% endmacro %}
     """,
     "macro.larder.newest_date": """
-        {% macro newest_date(relation, column) %}cast('2024-01-01' as date){% endmacro %}
+        {% macro newest_date(relation, column, condition='') %}cast('2024-01-01' as date)
+        {%- endmacro %}
     """,
     "macro.larder.named_segments": """
         {% macro named_segments(condition) %}segment in ('a.parquet', 'b.parquet'){% endmacro %}
