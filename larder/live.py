@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from larder.errors import WarehouseError
-from larder.live_models import live_models
+from larder.live_models import Say, live_models
 from larder.serving.built import named_tables, open_built
 from larder.settings import Settings
 from larder.warehouse import METADATA_TABLE, quoted
@@ -56,13 +56,14 @@ class Live:
 
     Raises:
         BuildError: dbt could not compile what it is made of.
+        SettingsError, WarehouseBusyError: as `live_models` does.
         WarehouseError: the query cannot be parsed.
     """
 
-    def __init__(self, settings: Settings, sql: str) -> None:
+    def __init__(self, settings: Settings, sql: str, say: Say = lambda _: None) -> None:
         self._settings = settings
-        self._models = live_models(settings)
         self._asked = named_tables([sql]).get(SCHEMA, set())
+        self._models = live_models(settings, say)
 
     def fill(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make its tables; those that the query names have rows, the others only columns.

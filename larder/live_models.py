@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from larder.build import run_dbt, target_folder
 from larder.build_state import project_fingerprint
-from larder.errors import BuildError
+from larder.errors import BuildError, SettingsError
+from larder.lock import hold
 from larder.settings import Settings
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -52,20 +56,34 @@ class LiveModels:
     models: tuple[Model, ...]
 
 
-def live_models(settings: Settings) -> LiveModels:
+def live_models(settings: Settings, say: Say = lambda _: None) -> LiveModels:
     """Return the models as this version has them; they are compiled once for each version.
+
+    `say` is told before that, for it takes dbt half a minute. Whoever asks meanwhile waits for it.
 
     Raises:
         BuildError: dbt could not compile them.
+        SettingsError: they cannot be kept in the home folder.
+        WarehouseBusyError: somebody else has been compiling them for too long.
     """
     file = settings.live_folder / "models.json"
     version = project_fingerprint()
     kept = _read(file, version)
     if kept is None:
-        kept = _compiled(settings)
-        aside = file.with_name(f".{file.name}.tmp")
-        aside.write_text(json.dumps(asdict(kept) | {"version": version}), encoding="utf-8")
-        aside.replace(file)
+        say("Schema live is prepared for this version, once; that takes about half a minute.")
+        try:
+            settings.live_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = hold(file.with_suffix(".lock"), "schema live", settings.lock_wait_seconds)
+            with lock:
+                kept = _read(file, version) or _compiled(settings)
+                aside = file.with_name(f".{file.name}.tmp")
+                aside.write_text(json.dumps(asdict(kept) | {"version": version}), encoding="utf-8")
+                aside.replace(file)
+        except OSError as error:
+            raise SettingsError(
+                f"LARDER_HOME: {settings.live_folder} cannot be written ({error.strerror}), where "
+                "schema live is prepared. Ask as the user who loads, or make room."
+            ) from None
     return kept
 
 
@@ -87,9 +105,9 @@ def _read(file: Path, version: str) -> LiveModels | None:
 
 def _compiled(settings: Settings) -> LiveModels:
     """Let dbt compile the models over an empty warehouse."""
-    home = settings.live_folder / "compiling"
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
+    for left in settings.live_folder.glob("compiling-*"):  # by one that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    home = Path(tempfile.mkdtemp(prefix="compiling-", dir=settings.live_folder))
     apart = settings.model_copy(update={"home": home, "target": "dev"})
     try:
         run_dbt(apart, ["compile", "--full-refresh", "--select", "+tag:live"], None)

@@ -104,7 +104,7 @@ def query(
     if is_live:
         from larder.live import Live
 
-        fill = Live(settings, text).fill
+        fill = Live(settings, text, lambda line: messages.print(line, highlight=False)).fill
     is_table = shown_as == "table"
     limit = reading.SHOWN_ROWS if is_table else None
     result = reading.run_query(settings, text, limit=limit, fill=fill)

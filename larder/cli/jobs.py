@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -100,6 +102,8 @@ def _follow(settings: Settings) -> int:
 
     with stopping_on_signals() as stopping:
         say("following the landing zone")
+        # beside it: else the first who asks for schema live would wait for that
+        threading.Thread(target=_prepare_live, args=(settings, say), daemon=True).start()
         publisher = Publisher(settings, now, say, lambda: record_bus(settings, say))
         try:
             publisher.publish()  # what a killed load has left
@@ -108,6 +112,15 @@ def _follow(settings: Settings) -> int:
             publisher.close()
     say("ended")
     return DONE
+
+
+def _prepare_live(settings: Settings, say: Callable[[str], None]) -> None:
+    from larder.live_models import live_models
+
+    try:
+        live_models(settings, say)
+    except LarderError as error:  # whoever asks hears it again
+        say(f"schema live is not ready: {error}")
 
 
 @larder.command("collect")

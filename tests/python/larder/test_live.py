@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ from collecting import menu_event, running, trip_event
 from landing_zone import NOW, Home, decide, event, line, make_home
 from warehouse_homes import PROGRAM, run_larder
 
-from larder.errors import WarehouseError
+from larder.errors import SettingsError, WarehouseError
 from larder.live import Live, remember_contained
 from larder.live_models import live_models
 from larder.serving.publish import list_generations, publish, rollback
@@ -35,10 +37,14 @@ PERSON = "customer-anna"
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The models as this version has them: what takes dbt seconds is done once."""
+    """The models as this version has them, made by `larder load --follow` before anybody asks."""
     home = make_home(tmp_path_factory.mktemp("compiled"))
-    live_models(home.settings)
     folder: Path = home.settings.live_folder
+    until = time.monotonic() + 900
+    with following(home):
+        while not (folder / "models.json").exists():
+            assert time.monotonic() < until, "the loader does not prepare schema live"
+            time.sleep(0.1)
     return folder
 
 
@@ -277,6 +283,40 @@ def test_a_new_version_is_compiled_anew(home: Home, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("larder.live_models.project_fingerprint", lambda: "another")
     assert live_models(home.settings) == found and asked
     assert live_models(home.settings) == found and len(asked) == 1
+
+
+def test_whoever_asks_while_it_is_prepared_waits_for_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = live_models(home.settings)
+    monkeypatch.setattr("larder.live_models.project_fingerprint", lambda: "another")
+    begun, go_on = threading.Event(), threading.Event()
+    asked: list[Settings] = []
+
+    def compiled(settings: Settings) -> Any:
+        asked.append(settings)
+        begun.set()
+        assert go_on.wait(30)
+        return found
+
+    monkeypatch.setattr("larder.live_models._compiled", compiled)
+    told: list[str] = []
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(live_models, home.settings, told.append)
+        assert begun.wait(30)
+        second = threads.submit(live_models, home.settings, told.append)
+        while len(told) < 2:
+            time.sleep(0.01)
+        go_on.set()
+        assert first.result() == second.result() == found
+    assert len(asked) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    made = make_home(tmp_path)
+    made.settings.live_folder.write_text("in its place", encoding="utf-8")
+    with pytest.raises(SettingsError, match=f"{made.settings.live_folder} cannot be written"):
+        live_models(made.settings)
 
 
 def test_every_model_that_is_seen_lists_its_columns(compiled: Path) -> None:
