@@ -19,6 +19,7 @@ NAMES = (
     "positions",
     "crashes",
     "collector",
+    "live",
     "older_duckdb",
 )
 

@@ -84,10 +84,10 @@ def make_start(folder: Path) -> Settings:
     return settings
 
 
-def run(settings: Settings) -> None:
-    """Run `larder run` to its end."""
+def run(settings: Settings, nice: int = 0) -> None:
+    """Run `larder run` to its end, with so much less priority."""
     finished = subprocess.run(
-        command(),
+        ["nice", "-n", str(nice), *command()],
         cwd=settings.home,
         env=environment(settings),
         capture_output=True,
