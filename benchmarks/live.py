@@ -5,9 +5,9 @@
 A sample network is built. Then, with the collector and `larder load --follow` running, an event a
 second is sent over HTTP, while one `larder query --live` after the other looks for it: first with
 nothing else, then beside `larder run`, which loads, builds and tests again and again, at the
-priority that its systemd unit gives it. All are processes of their own, as at a user's. An event is seen when the answer of a query that has it is
-whole; one that the build has published since counts, too. Target: each within 10 s, on two cores
-that nobody else uses, the first query included.
+priority that its systemd unit gives it. All are processes of their own, as at a user's. An event is
+seen when the answer of a query that has it is whole; one that the build has published since counts,
+too. Target: each within 10 s, on two cores that nobody else uses, the first query included.
 """
 
 from __future__ import annotations
