@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -100,10 +100,11 @@ def _follow(settings: Settings) -> int:
         with Reporter(messages) as reporter:
             upload_raw(settings, now, reporter.start)
 
-    with stopping_on_signals() as stopping:
+    # the block ends when the thread has: dbt would go on without it, and be told by nobody
+    with ThreadPoolExecutor(1) as beside, stopping_on_signals() as stopping:
         say("following the landing zone")
-        # beside it: else the first who asks for schema live would wait for that
-        threading.Thread(target=_prepare_live, args=(settings, say), daemon=True).start()
+        # else the first who asks for schema live would wait for that
+        beside.submit(_prepare_live, settings, say)
         publisher = Publisher(settings, now, say, lambda: record_bus(settings, say))
         try:
             publisher.publish()  # what a killed load has left
@@ -125,10 +126,21 @@ def _prepare_live(settings: Settings, say: Callable[[str], None]) -> None:
 
 @larder.command("collect")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", default=8470, show_default=True, help="Where to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8470,
+    show_default=True,
+    help="Where to listen; 0: any that is free.",
+)
 @click.option("--certificate", type=PEM, help="For TLS: the chain, PEM.")
 @click.option("--private-key", type=PEM, help="For TLS: its key, PEM.")
-@click.option("--rate", default=0.0, help="Events a second that a sender may send; 0: any.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Events a second that a sender may send; 0: any.",
+)
 @click.option("--demo", is_flag=True, help="Also serve a menu to try, at /menu.")
 @click.pass_obj
 def collect_command(

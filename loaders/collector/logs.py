@@ -14,7 +14,8 @@ from pathlib import Path
 
 FILE_BYTES = 10 * 1024 * 1024
 KEPT_FILES = 5
-_USUAL = frozenset(vars(logging.makeLogRecord({})))
+# the server's words again, with colours
+_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"color_message"}
 
 
 class _JsonLines(logging.Formatter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -108,8 +109,10 @@ def _bound(listening: Listening) -> socket.socket:
         family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
         return socket.create_server((listening.host, listening.port), family=family)
     except OSError as error:
+        # Python adds the address to what the machine says; a name that is unknown has no such words
+        why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
         raise SettingsError(
-            f"The collector cannot listen on {listening.host}:{listening.port} ({error.strerror}). "
+            f"The collector cannot listen on {listening.host}:{listening.port} ({why}). "
             "If another one is there, choose another --port."
         ) from None
 

@@ -212,6 +212,7 @@ def test_dead_letters_can_be_mended(own_home: Path, tmp_path: Path) -> None:
         pytest.param(["load"], FAILED, "is not a folder", id="no landing zone"),
         pytest.param(["query", "select 1"], FAILED, "nothing is published yet", id="no marts"),
         pytest.param(["sample", "--days", "0"], WRONG_USE, "days", id="bad option"),
+        pytest.param(["collect", "--port", "99999"], WRONG_USE, "65535", id="no such port"),
     ],
 )
 def test_mistakes_are_sentences(
@@ -223,14 +224,36 @@ def test_mistakes_are_sentences(
     assert "Traceback" not in finished.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "status"])
-def test_a_home_that_cannot_be_a_folder_is_a_sentence(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "exit_code"),
+    [
+        ("run", WRONG_USE),
+        ("status", DONE),
+        ("load", FAILED),
+        ("load --follow", FAILED),
+        ("collect", FAILED),
+        ("query --live show", WRONG_USE),
+    ],
+)
+def test_a_home_that_cannot_be_a_folder_is_a_sentence(
+    tmp_path: Path, command: str, exit_code: int
+) -> None:
     (tmp_path / "file").touch()
-    finished = run_larder(tmp_path / "file", command)
+    finished = run_larder(tmp_path / "file", *command.split())
     assert "Traceback" not in finished.stderr
-    if command == "run":
-        assert finished.returncode == WRONG_USE
-        assert "LARDER_HOME" in finished.stderr
+    assert finished.returncode == exit_code
+    assert exit_code == DONE or "LARDER_HOME" in finished.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    home = tmp_path / "warehouse"
+    (home / "logs").mkdir(parents=True)
+    (home / "run.lock").symlink_to("/dev/full")
+    finished = run_larder(home, "run")
+    assert finished.returncode == FAILED
+    assert "No space left on device. Make room" in finished.stderr
+    assert "Traceback" not in finished.stderr
 
 
 def test_a_bad_setting_is_named_without_its_value(tmp_path: Path) -> None:

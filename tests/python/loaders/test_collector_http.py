@@ -166,6 +166,7 @@ def test_the_log_holds_no_body_and_no_key(tmp_path: Path) -> None:
     for text in (said, written):
         lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
         assert {"listening", "ended"} <= {line["what"] for line in lines}
+        assert not any("color" in name for line in lines for name in line)
         assert "secret" not in text and "a-key" not in text and "visitor-" not in text
 
 
