@@ -110,7 +110,8 @@ def _bound(listening: Listening) -> socket.socket:
         return socket.create_server((listening.host, listening.port), family=family)
     except OSError as error:
         # Python adds the address to what the machine says; a name that is unknown has no such words
-        why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror
         raise SettingsError(
             f"The collector cannot listen on {listening.host}:{listening.port} ({why}). "
             "If another one is there, choose another --port."
