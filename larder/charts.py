@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ OWN, OTHER, WASTE, MISSED = "#0b6e4f", "#7b8794", "#c8553d", "#3d5a80"
 WIDTH: Final = 390
 HEIGHT: Final = 260
 BAR_HEIGHT: Final = 14
+TITLE_LETTERS: Final = 52
+SPARE_PIXELS: Final = 1.2  # a letter of a name
 _CONFIG: Final[dict[str, Any]] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
@@ -120,12 +123,13 @@ def by_week(cells: pd.DataFrame, measure: str, title: str, shown_as: str, whole:
     )
 
 
-def bars(cells: pd.DataFrame, measures: Sequence[str]) -> str:
+def bars(cells: pd.DataFrame, measures: Sequence[str], question: str = "") -> str:
     """Draw a bar for each row and measure, in the order of the rows.
 
     Args:
         cells: `row` (its number), `name`, `measure`, `value`, a row a bar.
         measures: the measures in their order.
+        question: what is answered, above the bars.
     """
     names = dict(zip(cells["row"], cells["name"], strict=True))
     labels = " : ".join(f"datum.value == {row} ? {json.dumps(name)}" for row, name in names.items())
@@ -140,7 +144,11 @@ def bars(cells: pd.DataFrame, measures: Sequence[str]) -> str:
                 sort=None,
                 axis=alt.Axis(labelExpr=f"{labels} : ''" if names else "''", labelLimit=WIDTH),
             ),
-            alt.X("value:Q", title=measures[0] if len(measures) == 1 else None),
+            alt.X(
+                "value:Q",
+                title=measures[0] if len(measures) == 1 else None,
+                axis=alt.Axis(tickCount=5, labelOverlap=True),
+            ),
             color=alt.Color(
                 "measure:N",
                 title=None,
@@ -152,6 +160,11 @@ def bars(cells: pd.DataFrame, measures: Sequence[str]) -> str:
             yOffset=alt.YOffset("measure:N", sort=list(measures)),
         )
     )
+    title = alt.Title(textwrap.wrap(question, TITLE_LETTERS), anchor="start", fontSize=13)
+    # whoever looks at it may have a wider font than the one that it was laid out with
+    longest = max(map(len, names.values()), default=0)
+    padding = {"left": 5 + longest * SPARE_PIXELS, "top": 5, "right": 15, "bottom": 5}
+    chart = chart.properties(padding=padding, **({"title": title} if question else {}))
     return _svg(chart, height=max(BAR_HEIGHT * len(cells), BAR_HEIGHT))
 
 

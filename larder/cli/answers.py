@@ -109,8 +109,8 @@ def query(
     limit = reading.SHOWN_ROWS if is_table else None
     result = reading.run_query(settings, text, limit=limit, fill=fill)
     bars = drawing.bars_of(chart, result) if chart else None
-    if picture and bars:
-        _draw(bars, picture)
+    if picture and bars and analysis:
+        _draw(bars, picture, reading.question_of(reading.list_analyses()[analysis]))
     if is_table:
         table = reading.as_table(result)
         is_wide = output.measure(table).maximum > output.width
@@ -137,14 +137,14 @@ def frame_of(bars: Bars) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=["row", "name", "measure", "value"])
 
 
-def _draw(bars: Bars, picture: Path) -> None:
+def _draw(bars: Bars, picture: Path, question: str) -> None:
     """Write bars as an SVG."""
     from larder import charts
     from larder.serving.drawing import DRAWN_BARS, cut_to
 
     frame = frame_of(cut_to(bars, DRAWN_BARS))
     try:
-        picture.write_text(charts.bars(frame, bars.measures), encoding="utf-8")
+        picture.write_text(charts.bars(frame, bars.measures, question), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{picture} cannot be written: {error.strerror}.") from None
     messages.print(f"The chart is in {picture}", highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -15,10 +16,16 @@ SDK_ERRORS = (BotoCoreError, ClientError, ValueError)
 
 
 def connect(service: str, config: Config) -> Any:
-    """Return a client of a service, or raise one of `SDK_ERRORS`."""
+    """Return a client of a service, or raise one of `SDK_ERRORS`.
+
+    AWS_REGION, which all other SDKs read, counts before AWS_DEFAULT_REGION, the only one of boto3.
+    """
     session = botocore.session.Session()
     session.register_component("data_loader", _descriptions())
-    return boto3.Session(botocore_session=session).client(service, config=config)
+    region = os.environ.get("AWS_REGION") or None
+    return boto3.Session(region_name=region, botocore_session=session).client(
+        service, config=config
+    )
 
 
 @cache

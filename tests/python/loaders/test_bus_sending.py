@@ -203,8 +203,9 @@ def test_a_stream_that_is_not_there_and_no_region_are_told(
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)
     assert "Set AWS_REGION" in str(publish(home).failure)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
     assert publish(home).sent == 1
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")  # for the reader of this test
     assert stream.events() == ["t1"]
 
 

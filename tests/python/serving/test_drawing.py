@@ -77,12 +77,24 @@ def test_what_is_cut_is_told() -> None:
 
 def test_a_picture_has_every_name_and_measure_even_where_names_repeat() -> None:
     bars = Bars(("seen", "told"), [("a 'quoted'", (1.0, None)), ("a 'quoted'", (2.0, 3.0))])
-    picture = charts.bars(frame_of(bars), bars.measures)
+    picture = charts.bars(frame_of(bars), bars.measures, "What was seen, and what was told?")
     assert picture.startswith("<svg")
+    assert ">What was seen, and what was told?<" in picture
     assert picture.count(">a 'quoted'<") == 2
     assert picture.count('aria-roledescription="bar"') == 3  # nothing for nobody knows
     assert ">seen<" in picture
     assert ">told<" in picture
+
+
+def test_a_longer_name_has_more_room_than_it_was_laid_out_with() -> None:
+    """A browser without the font that it was measured with must not cut it off."""
+
+    def room(name: str) -> float:
+        bars = Bars(("seen",), [(name, (1.0,))])
+        picture = charts.bars(frame_of(bars), bars.measures)
+        return float(picture.partition('transform="translate(')[2].partition(",")[0])
+
+    assert room("w" * 30) - room("w") > 29 * charts.SPARE_PIXELS + 29 * 6
 
 
 @pytest.mark.parametrize("name", sorted(list_analyses()))
