@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal, cast
 
@@ -60,7 +60,7 @@ class Entity:
     content_is_record: bool = False
     holds_several: bool = False
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The folder below the landing zone and below raw: `<source>/<entity>`."""
         return f"{self.source}/{self.name}"

@@ -19,17 +19,20 @@ _encode = msgspec.json.Encoder().encode
 class Answer:
     """Hold status line and headers, still open for one more, and the body."""
 
-    __slots__ = ("_body", "_head")
+    __slots__ = ("_body", "_head", "_whole")
 
     def __init__(self, head: bytes, body: bytes = b"") -> None:
         self._head = head
         self._body = body
+        self._whole = head + b"\r\n" + body
 
     def sent(self, told: bytes = b"", *, is_last: bool = False, is_head: bool = False) -> bytes:
         """Give all that is sent, with more headers; the last one of a connection says so.
 
         One to HEAD has no body.
         """
+        if not (told or is_last or is_head):
+            return self._whole
         body = b"" if is_head else self._body
         return b"".join((self._head, told, _CLOSE if is_last else b"", b"\r\n", body))
 

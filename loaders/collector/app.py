@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from larder.errors import LarderError
 from loaders.collector.answers import JSON, TEXT, Answer, answer, counted, lines, respond
@@ -23,14 +24,13 @@ STATE = "collector"
 """Where connections find the collector in the state that the server hands to them."""
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct, gc=False):
     """Hold what came before a body; header names in small letters."""
 
-    method: bytes = b""
-    path: str = ""
-    query: bytes = b""
-    headers: dict[bytes, bytes] = field(default_factory=dict)
+    method: bytes
+    path: str
+    query: bytes
+    headers: dict[bytes, bytes]
 
 
 class Collector:

@@ -8,7 +8,6 @@ the load to judge, so that there is one judge of values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -36,7 +35,7 @@ _FILLED = (
 # what may stand in the place of an object that another sender fills
 _NO_OBJECT = str | int | float | bool | list[Any] | None
 # what is opened is closed again, in JSON
-_NEVER_TOO_DEEP = 2 * MAX_NESTING
+_SHORTEST_DEEP_LINE = 2 * MAX_NESTING
 
 
 class BodyError(Exception):
@@ -48,8 +47,7 @@ class BodyError(Exception):
         self.why = why
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, gc=False):
     """Hold the lines of a body for one entity, without their ends, and count them.
 
     `accepted` are those that a load can take by their form; `rejected` the others.
@@ -134,15 +132,16 @@ class Form:
 
     def count(self, lines: list[bytes]) -> int:
         """Return how many of the lines are usable."""
-        # the decoder sees that bytes are no UTF-8 only in what it does not skip
-        if max(map(len, lines)) <= _NEVER_TOO_DEEP and all(map(bytes.isascii, lines)):
-            for decode in self._quick:
-                try:
-                    for line in lines:
-                        decode(line)
-                except _UNREADABLE:
-                    continue
-                return len(lines)
+        for decode in self._quick:
+            try:
+                for line in lines:
+                    # the decoder sees that bytes are no UTF-8 only in what it does not skip
+                    if not line.isascii() or not _is_flat(line):
+                        return sum(map(self._is_usable, lines))
+                    decode(line)
+            except _UNREADABLE:
+                continue
+            return len(lines)
         return sum(map(self._is_usable, lines))
 
     def _is_usable(self, line: bytes) -> bool:
@@ -151,9 +150,7 @@ class Form:
             record = self._find(line)
         except _UNREADABLE:
             return False
-        return self._is_filled(record) and (
-            line.count(b"{") + line.count(b"[") <= MAX_NESTING or nesting_depth(text) <= MAX_NESTING
-        )
+        return self._is_filled(record) and (_is_flat(line) or nesting_depth(text) <= MAX_NESTING)
 
     def _is_filled(self, record: object) -> bool:
         for alternatives in self._roads:
@@ -166,6 +163,11 @@ class Form:
             else:
                 return False
         return True
+
+
+def _is_flat(line: bytes) -> bool:
+    """Tell whether so little is opened that it cannot be nested too deeply."""
+    return len(line) < _SHORTEST_DEEP_LINE or line.count(b"{") + line.count(b"[") <= MAX_NESTING
 
 
 def _road(source: str) -> tuple[str, ...]:

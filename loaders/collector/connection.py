@@ -131,7 +131,8 @@ class Connection(asyncio.Protocol):
                 self._check_size()
         if len(self._exchanges) >= MAX_WAITING:
             self._pause()
-        self.flush()
+        if self._is_paused or (self._exchanges and self._exchanges[0].answer):
+            self.flush()
 
     def eof_received(self) -> bool:
         """Say whether to stay open for answers; TLS knows no connection that is closed by half."""

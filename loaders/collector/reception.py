@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import parse_qs
+
+import msgspec
 
 from loaders.collector.answers import Lines
 from loaders.collector.bodies import MAX_BODY_BYTES, BodyError, Received, read_body
@@ -45,8 +46,7 @@ class RefusedError(Exception):
         return [(b"retry-after", b"%d" % max(round(self.retry_after), 1))]
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(msgspec.Struct, frozen=True, gc=False):
     """Know whose body is to come, of which entity, before it is read."""
 
     entity: Entity
@@ -65,8 +65,7 @@ class Expected:
             received = read_body(self.entity, body, self.content_type)
         except BodyError as error:
             raise RefusedError(error.status, "body", error.why) from None
-        wait = self.sender.wait_seconds(len(received.lines))
-        if wait:
+        if wait := self.sender.wait_seconds(len(received.lines)):
             raise RefusedError(429, "rate", "more than the rate of this sender", wait)
         return received, None if self.signing_id is None else claim(self.signing_id, body)
 

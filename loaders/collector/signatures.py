@@ -53,11 +53,7 @@ class Signatures:
 
 def claim(signing_id: bytes, body: bytes) -> Claim:
     """Return the claim of a body to a signing id."""
-    return Claim(_digest(signing_id), _digest(body))
-
-
-def _digest(value: bytes) -> bytes:
-    return sha256(value).digest()[:_DIGEST_BYTES]
+    return Claim(sha256(signing_id).digest()[:_DIGEST_BYTES], sha256(body).digest()[:_DIGEST_BYTES])
 
 
 class SigningIds:

@@ -1,7 +1,8 @@
 """The spool: what is answered with 200 is durable in it first, then moves on to the landing zone.
 
 One thread writes; while it waits for the disk, requests gather, and the next write takes all of
-them (group commit). So a sync is paid for by everybody who waits for it.
+them (group commit). So a sync is paid for by everybody who waits for it. Where fewer have gathered
+than the last sync was for, the others are waited for a moment: who was answered sends again.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
+
+import msgspec
 
 from loaders.collector.bodies import Received
 from loaders.collector.disk import Disk
@@ -26,6 +28,8 @@ from loaders.collector.signatures import Claim, SigningIds
 
 # A segment becomes landing files when it is so old, or so large.
 SEGMENT_SECONDS = 2.0
+# how long those who are there wait for as many as came the last time
+GATHER_SECONDS = 0.002
 SEGMENT_BYTES = 32 * 1024 * 1024
 QUEUE_BYTES = 64 * 1024 * 1024
 RESERVE_BYTES = 256 * 1024 * 1024
@@ -39,17 +43,17 @@ class ClaimedError(Exception):
     """The signing id has come before, with another body."""
 
 
-@dataclass(slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, gc=False):
     """Lines to be made durable, and who is told, with null or what kept them from it."""
 
     received: Received
     claim: Claim | None
     done: Callable[[Exception | None], None]
-    size: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.size = sum(map(len, self.received.lines))
+    @property
+    def size(self) -> int:
+        """Bytes of the lines."""
+        return sum(map(len, self.received.lines))
 
 
 class Spool:
@@ -78,9 +82,11 @@ class Spool:
         self._reserve = reserve_bytes
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Waiting] = deque()
-        # a token for each turn of the loop that has put something into the queue
-        self._turns: SimpleQueue[None] = SimpleQueue()
-        self._is_turn_told = False
+        # a token for each group that is to be committed
+        self._groups: SimpleQueue[None] = SimpleQueue()
+        self._is_committing = self._is_gathered = False
+        self._gathered_last = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._is_closing = False
         self._segment: Segment | None = None
         self._opened = 0.0
@@ -99,14 +105,24 @@ class Spool:
             raise SpoolFullError("the queue is full")
         self.queued_bytes += waiting.size
         self._queue.append(waiting)
-        if not self._is_turn_told:
-            # the thread is woken once for all that came in this turn, not by the first of them
-            self._is_turn_told = True
-            self._loop.call_soon(self._end_turn)
+        if not self._is_committing:
+            self._gather()
 
-    def _end_turn(self) -> None:
-        self._is_turn_told = False
-        self._turns.put(None)
+    def _gather(self) -> None:
+        if len(self._queue) < self._gathered_last:
+            self._timer = self._timer or self._loop.call_later(GATHER_SECONDS, self._begin_commit)
+        elif not self._is_gathered:
+            # in the loop's next turn, so that all that came in this one are of the group
+            self._is_gathered = True
+            self._loop.call_soon(self._begin_commit)
+
+    def _begin_commit(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer, self._is_gathered = None, False
+        if not self._is_committing:
+            self._is_committing = True
+            self._groups.put(None)
 
     def has_room(self) -> bool:
         """Tell whether the disk has more than its reserve."""
@@ -118,17 +134,17 @@ class Spool:
     def close(self) -> None:
         """Commit what is queued, close the segment, and take nothing more."""
         self._is_closing = True
-        self._turns.put(None)
+        self._groups.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         is_ending = False
         while not is_ending:
             with suppress(Empty):
-                self._turns.get(timeout=self._seconds_left())
-            is_ending = self._is_closing
-            if group := self._take():
-                self._commit(group)
+                self._groups.get(timeout=self._seconds_left())
+                is_ending = self._is_closing
+                if group := self._take():
+                    self._commit(group)
             if self._is_due() or is_ending:
                 self._give_segment_away()
 
@@ -183,6 +199,9 @@ class Spool:
             raise
 
     def _tell(self, group: list[Waiting], outcomes: list[Exception | None]) -> None:
+        self._is_committing, self._gathered_last = False, len(group)
+        if self._queue:
+            self._gather()
         self.queued_bytes -= sum(one.size for one in group)
         accepted: Counter[str] = Counter()
         rejected: Counter[str] = Counter()

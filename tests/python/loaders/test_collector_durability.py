@@ -152,6 +152,14 @@ class FaultyDisk(Disk):
         return self.free
 
 
+async def outcome_of(spool: Spool, key: str) -> Exception | None:
+    """Send an event; return what kept it from being durable."""
+    line = f'{{"event_id": "{key}", "occurred_at": "2024-01-01", "location_id": "x"}}'
+    told: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    spool.put(Waiting(Received("menu/menu_events", [line.encode()], 1, 0), None, told.set_result))
+    return await told
+
+
 def kept_on(
     home: Path, disk: FaultyDisk, trouble: Callable[[], None]
 ) -> tuple[list[str], list[str]]:
@@ -160,12 +168,7 @@ def kept_on(
     refused: list[str] = []
 
     async def send(spool: Spool, number: int) -> None:
-        line = f'{{"event_id": "{number}", "occurred_at": "2024-01-01", "location_id": "x"}}'
-        told: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        spool.put(
-            Waiting(Received("menu/menu_events", [line.encode()], 1, 0), None, told.set_result)
-        )
-        outcome = await told
+        outcome = await outcome_of(spool, str(number))
         assert outcome is None or isinstance(outcome, SpoolFullError)
         (refused if outcome else kept).append(str(number))
 
@@ -194,6 +197,37 @@ def test_a_disk_that_fails(tmp_path: Path, calls: list[str]) -> None:
     assert {key: found[key] for key in kept} == dict.fromkeys(kept, 1)
     if "truncate" not in calls:  # where not even that can be done, the sender may find it there
         assert set(found) == set(kept)
+
+
+class CountingDisk(Disk):
+    """A disk that knows how often it was waited for."""
+
+    syncs = 0
+
+    def sync(self, descriptor: int) -> None:
+        self.syncs += 1
+        super().sync(descriptor)
+
+
+def test_who_is_answered_and_sends_again_shares_a_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a sync would be for those alone that happen to come during the one before."""
+    monkeypatch.setattr("loaders.collector.spool.GATHER_SECONDS", 0.5)
+    disk, senders, rounds = CountingDisk(), 16, 20
+
+    async def send(spool: Spool, sender: int) -> None:
+        for number in range(rounds):
+            await asyncio.sleep((sender * 7 + number * 5) % 11 / 1000)
+            assert await outcome_of(spool, f"{sender}-{number}") is None
+
+    async def run() -> None:
+        log = logging.getLogger("test")
+        with opened_spool(settings_of(tmp_path), Measures(), log, disk) as spool:
+            await asyncio.gather(*(send(spool, sender) for sender in range(senders)))
+
+    asyncio.run(run())
+    assert disk.syncs < 2 * rounds
 
 
 def test_a_full_disk_takes_nothing(tmp_path: Path) -> None:
