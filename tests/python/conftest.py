@@ -11,6 +11,7 @@ from dbt_client import WITHOUT_TESTS, Dbt
 from filelock import FileLock
 from warehouse_homes import NOW, settings_of
 
+from larder.live_models import live_models
 from larder.serving.publish import publish
 from larder.settings import Settings
 from loaders.load import load
@@ -53,6 +54,16 @@ def dbt(of_all_workers: Path) -> Iterator[Dbt]:
     runner = Dbt(of_all_workers / "dbt")
     yield runner
     runner.close()
+
+
+@pytest.fixture(scope="session")
+def compiled_live(of_all_workers: Path) -> Path:
+    """The models of schema `live` as this version has them, for which dbt takes ½ minute."""
+    settings: Settings = settings_of(of_all_workers / "live" / "warehouse")
+    settings.home.parent.mkdir(exist_ok=True)
+    with FileLock(of_all_workers / "live" / "lock"):
+        live_models(settings)
+    return settings.live_folder
 
 
 @pytest.fixture(scope="session")
