@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from larder.errors import SettingsError, WarehouseError
@@ -236,15 +237,13 @@ def _credentials(settings: Settings) -> dict[str, Any]:
 
 def _private_key(settings: Settings) -> Any:
     """Read the private key."""
-    from cryptography.hazmat.primitives import serialization
-
     path, passphrase = (
         settings.snowflake_private_key_path,
         settings.snowflake_private_key_passphrase,
     )
     assert path is not None
     try:
-        return serialization.load_pem_private_key(
+        return _checked_key(
             path.read_bytes(), passphrase.get_secret_value().encode() if passphrase else None
         )
     except (OSError, ValueError, TypeError):
@@ -253,3 +252,11 @@ def _private_key(settings: Settings) -> Any:
             "PEM file of LARDER_SNOWFLAKE_USER; if it is encrypted, set "
             "LARDER_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE."
         ) from None
+
+
+@lru_cache(maxsize=2)
+def _checked_key(content: bytes, passphrase: bytes | None) -> Any:
+    """Return the key in a PEM file; that it is none of a forger's is checked once, for .1 s."""
+    from cryptography.hazmat.primitives import serialization
+
+    return serialization.load_pem_private_key(content, passphrase)

@@ -231,7 +231,7 @@ def _project_variables(project_file: Path) -> dict[str, object]:
     """Read the vars of a dbt project; those under the project's name win, as in dbt."""
     if not project_file.is_file():
         return {}
-    content = yaml.safe_load(project_file.read_text(encoding="utf-8")) or {}
+    content = yaml.load(project_file.read_text(encoding="utf-8"), yaml.CSafeLoader) or {}
     variables = dict(content.get("vars") or {})
     own = variables.pop(content.get("name"), None)
     return {**variables, **(own or {})}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dbt_client import WITHOUT_TESTS, Dbt
 from filelock import FileLock
-from warehouse_homes import NOW, settings_of
+from warehouse_homes import NOW, following, settings_of
 
 from larder.serving.publish import publish
 from larder.settings import Settings
@@ -53,6 +54,24 @@ def dbt(of_all_workers: Path) -> Iterator[Dbt]:
     runner = Dbt(of_all_workers / "dbt")
     yield runner
     runner.close()
+
+
+@pytest.fixture(scope="session")
+def compiled_live(of_all_workers: Path) -> Path:
+    """The models of schema `live` as this version has them, for which dbt takes ½ minute.
+
+    Made by `larder load --follow`, before anybody asks.
+    """
+    settings: Settings = settings_of(of_all_workers / "live" / "warehouse")
+    settings.home.parent.mkdir(exist_ok=True)
+    prepared, until = settings.live_folder / "models.json", time.monotonic() + 900
+    with FileLock(of_all_workers / "live" / "lock"):
+        if not prepared.exists():
+            with following(settings):
+                while not prepared.exists():
+                    assert time.monotonic() < until, "the loader does not prepare schema live"
+                    time.sleep(0.1)
+    return settings.live_folder
 
 
 @pytest.fixture(scope="session")

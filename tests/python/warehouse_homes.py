@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from larder.build_state import mark_unit_tested, unit_test_fingerprint
 from larder.cli import main
 from larder.settings import Settings
 
@@ -27,6 +29,15 @@ def settings_of(home: Path) -> Settings:
     return Settings(home=home, key_file=home.with_name(f"{home.name}.key"))
 
 
+def skip_unit_tests(settings: Settings) -> None:
+    """Take dbt's unit tests for passed, on made-up data, whatever the home.
+
+    test_main_job.py runs them on DuckDB and test_whole_job.py on Snowflake.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    mark_unit_tested(settings, unit_test_fingerprint(settings))
+
+
 def run_larder(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the program as a user does, in a folder that has nothing to do with the project."""
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +51,20 @@ def run_larder(home: Path, *arguments: str, **variables: str) -> subprocess.Comp
         text=True,
         timeout=600,
     )
+
+
+@contextmanager
+def following(settings: Settings) -> Iterator[None]:
+    """Load what arrives, in a process of its own, until the block ends."""
+    with subprocess.Popen(
+        [PROGRAM, "load", "--follow"],
+        env=os.environ
+        | {"LARDER_HOME": str(settings.home), "LARDER_KEY_FILE": str(settings.key_file)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        yield
+        process.terminate()
 
 
 def refused_larder(

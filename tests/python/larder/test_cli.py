@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from click.testing import CliRunner, Result
-from warehouse_homes import refused_larder, run_larder, settings_of
+from warehouse_homes import refused_larder, run_larder, settings_of, skip_unit_tests
 
 from larder.build import run_dbt
 from larder.cli import DONE, FAILED, WRONG_USE, larder
@@ -86,6 +86,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # the sample's run writes the documentation; here it would only take time
     (home / "docs").mkdir()
     (home / "docs" / "index.html").touch()
+    skip_unit_tests(settings_of(home))
     finished = run_larder(home, "run")
     assert finished.returncode == DONE, finished.stdout + finished.stderr
     assert "What may be wasted" in finished.stdout

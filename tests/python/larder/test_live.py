@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +15,7 @@ import duckdb
 import pytest
 from collecting import menu_event, running, trip_event
 from landing_zone import NOW, Home, decide, event, line, make_home
-from warehouse_homes import PROGRAM, run_larder
+from warehouse_homes import following, run_larder
 
 from larder.errors import SettingsError, WarehouseError
 from larder.live import Live, remember_contained
@@ -35,23 +31,10 @@ EVENTS = "select event_id from live.stock_events order by all"
 PERSON = "customer-anna"
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The models as this version has them, made by `larder load --follow` before anybody asks."""
-    home = make_home(tmp_path_factory.mktemp("compiled"))
-    folder: Path = home.settings.live_folder
-    until = time.monotonic() + 900
-    with following(home):
-        while not (folder / "models.json").exists():
-            assert time.monotonic() < until, "the loader does not prepare schema live"
-            time.sleep(0.1)
-    return folder
-
-
 @pytest.fixture
-def home(compiled: Path, tmp_path: Path) -> Home:
+def home(compiled_live: Path, tmp_path: Path) -> Home:
     made = make_home(tmp_path)
-    shutil.copytree(compiled, made.settings.live_folder)
+    shutil.copytree(compiled_live, made.settings.live_folder)
     return made
 
 
@@ -181,28 +164,13 @@ def in_another_process(home: Home) -> list[str]:
     return found
 
 
-@contextmanager
-def following(home: Home) -> Iterator[None]:
-    """Load what arrives, in a process of its own, until the block ends."""
-    settings = home.settings
-    with subprocess.Popen(
-        [PROGRAM, "load", "--follow"],
-        env=os.environ
-        | {"LARDER_HOME": str(settings.home), "LARDER_KEY_FILE": str(settings.key_file)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        yield
-        process.terminate()
-
-
 def test_an_event_is_live_within_ten_seconds_of_its_acknowledgement(home: Home) -> None:
     """… with the build open for writing all the time, as an hourly build has it."""
     arrive(home, 1)
     build_and_publish(home)
     with (
         running(home.settings.home) as collector,
-        following(home),
+        following(home.settings),
         duckdb.connect(str(home.settings.build_database)),
     ):
         assert collector.post(f"/v1/{STOCK}", event(2))[0] == 200
@@ -319,8 +287,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         live_models(made.settings)
 
 
-def test_every_model_that_is_seen_lists_its_columns(compiled: Path) -> None:
-    content = json.loads((compiled / "models.json").read_text(encoding="utf-8"))
+def test_every_model_that_is_seen_lists_its_columns(compiled_live: Path) -> None:
+    content = json.loads((compiled_live / "models.json").read_text(encoding="utf-8"))
     seen = [model for model in content["models"] if model["table"]]
     assert {model["table"] for model in seen} == {"stock_events", "trip_events", "menu_events"}
     for model in seen:

@@ -27,7 +27,7 @@ from erased_people import (
 )
 from landing_zone import NOW, Home, line, now
 from snowflake.connector.cursor import SnowflakeCursor
-from warehouse_homes import run_larder
+from warehouse_homes import run_larder, skip_unit_tests
 
 from larder import snowflake
 from larder.build_state import mark_tested
@@ -434,6 +434,7 @@ def test_a_customer_leaves_a_real_build(new_account: Account, tmp_path: Path) ->
     settings = new_account.settings(tmp_path / "home", tmp_path / "key")
     (settings.home / "docs").mkdir(parents=True)
     (settings.home / "docs" / "index.html").touch()
+    skip_unit_tests(settings)
     options = SampleOptions(days=7, locations=5)
     write_sample_network(settings.landing_folder, settings.truth_folder, options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,8 +20,9 @@ STOCK = "fridge/stock_events"
 
 
 @pytest.fixture
-def home(account: Account, tmp_path: Path) -> Home:
+def home(account: Account, compiled_live: Path, tmp_path: Path) -> Home:
     settings = account.settings(tmp_path / "home", tmp_path / "home.key")
+    shutil.copytree(compiled_live, settings.live_folder)
     clear_published(settings)
     return Home(settings)
 
