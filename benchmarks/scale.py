@@ -56,7 +56,7 @@ ASSUMED = {
         "78 to 155 µs of a core each, one a request (`python -m benchmarks.collector`)",
     ),
     "file_seconds": Assumption(
-        2, "s", "`SEGMENT_SECONDS` in loaders/collector/spool.py: from a file's first event on"
+        2, "s", "`LARDER_COLLECTOR_HOLD_SECONDS`: from a file's first event on"
     ),
     "host_cores": Assumption(2, "cores", "of the host that loads, and builds on DuckDB"),
     "host_memory": Assumption(16, "GB", "of that host, and of what Snowflake gives a Python model"),
@@ -335,10 +335,11 @@ def collectors(events: float) -> int:
     return max(math.ceil(events / DAY_SECONDS * assumed("peak") / assumed("collector_rate")), 1)
 
 
-def files(events: float) -> float:
-    """Return the landing files of a day: each is open from its first event on."""
+def files(events: float, held: float | None = None) -> float:
+    """Return the landing files of a day: each is open, so many seconds, from its first event on."""
     apart = collectors(events) * DAY_SECONDS / events
-    return collectors(events) * DAY_SECONDS / (assumed("file_seconds") + apart)
+    held = assumed("file_seconds") if held is None else held
+    return collectors(events) * DAY_SECONDS / (held + apart)
 
 
 def one_host(found: Measured) -> str:
@@ -421,6 +422,18 @@ def small_files(found: Measured) -> str:
         rows.append([f"{size:,}", *(short(one) for one in (daily, asked, storage, looked))])
     head = ["events a file", "files a day", "requests, USD a month", "S3 storage, USD a month"]
     return table([*head, "each run looks at a month of segments, s"], rows)
+
+
+def holds(found: Measured) -> str:
+    """Count what a million events a day cost when the collector holds its files longer."""
+    events = 10**6
+    rows = []
+    for held in (2, 10, 60, 300, 900):
+        daily = files(events, held)
+        _, asked, storage = s3(found, events, daily)
+        rows.append([str(held), *(short(one) for one in (daily, asked, storage))])
+    head = ["`LARDER_COLLECTOR_HOLD_SECONDS`", "files a day", "requests, USD a month"]
+    return table([*head, "S3 storage, USD a month"], rows)
 
 
 def snowflake(found: Measured) -> str:
@@ -588,6 +601,7 @@ def tables(found: Measured) -> dict[str, str]:
         "dearest": dearest(found),
         "models": models(found),
         "small files": small_files(found),
+        "holds": holds(found),
         "limits": limits(found),
     }
 

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     # that the delivery provider signs with
     api_keys: SecretStr | None = None
     radar_secret: SecretStr | None = None
+    # how long the collector holds a landing file open after its first event
+    collector_hold_seconds: float = Field(default=2.0, ge=0.1, le=900.0)
     # the sites whose pages may send menu events, separated by commas
     menu_origins: str = ""
     backup: str | None = None

@@ -13,6 +13,7 @@ from larder.reporting import Reporter
 from larder.settings import Settings
 
 if TYPE_CHECKING:
+    from loaders.sample.options import SampleOptions
     from loaders.sending.client import Client
     from loaders.sending.pacing import Sending
 
@@ -47,7 +48,7 @@ class Speed(click.ParamType[float]):
 @click.option(
     "--recent-days", default=28, show_default=True, help="Newest days with trips and menu clicks."
 )
-@click.option("--live", "is_live", is_flag=True, help="Then send vans and guests to a collector.")
+@click.option("--live", "is_live", is_flag=True, help="Send vans and guests to a collector.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="With --live: for so long.")
 @click.option("--speed", type=Speed(), default=1.0, help="With --live: so much faster than real.")
 @to_option
@@ -65,12 +66,17 @@ def sample(
     speed: float,
     url: str,
 ) -> int:
-    """Write the sample network into the landing zone; with --live also send it as if now."""
+    """Write the sample network into the landing zone; with --live send it as if now instead.
+
+    A live sample writes only what its events refer to: places, items, days and geofences.
+    """
     from loaders.sample.network import SampleOptions, write_sample_network
 
     if speed == 0:
         raise UsageError("--speed of a live sample is a factor such as 10; max has no end.")
     options = SampleOptions(days, locations, items_per_product, seed, scale, recent_days)
+    if is_live:
+        return _send_live(settings, options, speed, seconds, url)
     with Reporter(messages) as reporter:
         made = write_sample_network(
             settings.landing_folder, settings.truth_folder, options, reporter.start("sample")
@@ -85,17 +91,24 @@ def sample(
             highlight=False,
             soft_wrap=True,
         )
-    return _send_live(settings, speed, seconds, url) if is_live else DONE
+    return DONE
 
 
-def _send_live(settings: Settings, speed: float, seconds: float | None, url: str) -> int:
+def _send_live(
+    settings: Settings, options: SampleOptions, speed: float, seconds: float | None, url: str
+) -> int:
     from larder.stopping import stopping_on_signals
-    from loaders.sending.live import send_live
+    from loaders.sample.live import live_sample
+    from loaders.sending.live import read_live, send_live
 
     client = _client(settings, url)
+    with Reporter(messages) as reporter:
+        progress = reporter.start("sample")
+        with live_sample(settings.landing_folder, options, progress) as landing:
+            streams = read_live(landing)
     output.print(f"Vans and guests send to {url}; Ctrl-C ends it.", highlight=False)
     with stopping_on_signals() as stopping:
-        _print_sent(send_live(settings, client, speed, seconds, now, stopping))
+        _print_sent(send_live(streams, client, speed, seconds, now, stopping))
     return DONE
 
 

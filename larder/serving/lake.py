@@ -1,9 +1,11 @@
 """The lake: each published generation as Parquet, to be read without the warehouse.
 
 `generation=<name>/<table>/…parquet` below `LARDER_LAKE` (a folder or an `s3://` prefix), with
-`athena.sql`. Files are written below a prefix that nobody knows yet, read back and compared with
-the generation, and then `current.json`, which names the generation, its tables and its files, is
-put: that one file is the switch. Whatever is killed, it names a whole generation.
+`athena.sql`. A file is never changed, and one whose rows have not changed since an earlier
+generation wrote it is not written again: `current.json`, which names the generation, its tables and
+their files, names it where it lies. New files lie below a prefix that nobody knows yet, are read
+back and compared with the generation, and then `current.json` is put: that one file is the switch.
+Whatever is killed, it names a whole generation.
 
 The warehouse comes first: a lake that cannot be reached keeps its last generation, whole, and does
 not keep readers of the warehouse from theirs. The next run brings it up to date.
@@ -13,11 +15,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -25,15 +28,26 @@ from larder import warehouse
 from larder.errors import WarehouseError
 from larder.serving.generation_tables import CATALOG, open_generation
 from larder.serving.generations import generations
+from larder.serving.lake_athena import athena_ddl
+from larder.serving.lake_contents import MANIFEST, KnownFiles, LakeContents
 from larder.serving.lake_manifest import CURRENT, LakeGeneration, read_current
-from larder.serving.lake_tables import LakeTable, athena_ddl, columns_of, write_table
+from larder.serving.lake_tables import (
+    PART,
+    LakeFile,
+    LakeTable,
+    Part,
+    Shape,
+    columns_of,
+    file_name,
+    parts_of,
+    shape_of,
+    write_part,
+)
 from larder.serving.places import Place, open_place
 from larder.serving.publish import MARTS_SCHEMA
 from larder.settings import Settings
 
 ATHENA = "athena.sql"
-# Hive and Athena leave names with a line at their beginning alone.
-MANIFEST = "_manifest.json"
 
 
 def bring_up_to_date(settings: Settings) -> LakeGeneration | None:
@@ -54,17 +68,22 @@ def bring_up_to_date(settings: Settings) -> LakeGeneration | None:
         return None
     with open_place(settings.lake, "LARDER_LAKE") as place, _aside(settings) as aside:
         current = read_current(place)
+        contents = LakeContents(place)
         if current is None or current.generation != name:
-            current = _standing(place, name) or _write(settings, place, name, aside)
+            current = contents.standing(name) or _write(settings, contents, name, aside)
             _switch(place, current, aside)
-        _sweep(place, current, engine.list_generations(settings))
+            contents = LakeContents(place)
+        kept = engine.list_generations(settings)
+        contents.sweep({current.prefix, *contents.prefixes_of(kept)})
         return current
 
 
 def open_table(url: str, table: str) -> ds.Dataset:
     """Open a table of the lake without the warehouse; `url` is a folder or an `s3://` prefix.
 
-    The month that a fact is cut by is a column of its own, text such as 2019-04.
+    What a fact is cut by is a column of text: the month of its date, such as 2019-04, as a column
+    of its own, or its process_hour, such as 2019-04-30T22. Only files of the months or hours that
+    are asked for are read.
 
     Raises:
         WarehouseError: there is no lake, it cannot be reached, or it has no such table.
@@ -82,14 +101,15 @@ def open_table(url: str, table: str) -> ds.Dataset:
                 f"there is no table {table} in the lake. There are: "
                 f"{', '.join(one.name for one in current.tables)}."
             )
-        return _open(place, current.prefix, found)
+        return _open(place, found)
 
 
 def rewrite_without(settings: Settings, tokens: list[str]) -> list[str]:
     """Take people out of the lake, who have left the generations of the warehouse already.
 
-    What readers have is written anew; earlier generations that hold any of the tokens are removed,
-    and written anew should a rollback go back to them. Returns what was rewritten or removed.
+    Of what readers have, the files that hold any of the tokens are written anew, and no others;
+    earlier generations that name such a file are removed, and written anew should a rollback go
+    back to them. Returns what was rewritten or removed.
 
     Raises:
         WarehouseError: the lake cannot be used.
@@ -97,17 +117,21 @@ def rewrite_without(settings: Settings, tokens: list[str]) -> list[str]:
     if settings.lake is None or not tokens:
         return []
     with open_place(settings.lake, "LARDER_LAKE") as place, _aside(settings) as aside:
+        contents = LakeContents(place)
+        held = {one for one in contents.sizes if _holds(place, one, tokens, aside)}
+        if not held:
+            return []
+        gone = contents.prefixes_with(held)
         current = read_current(place)
-        held = [prefix for prefix in _prefixes(place) if _holds(place, prefix, tokens, aside)]
-        if current is not None and current.prefix in held:
+        if current is not None and current.prefix in gone:
             name = generations(settings).published_generation(settings)
             if name is not None:
-                _switch(place, _write(settings, place, name, aside), aside)
+                _switch(place, _write(settings, contents, name, aside, held), aside)
             else:
                 place.remove(CURRENT)
-        for prefix in held:
-            place.remove(f"{prefix}/")
-        return held
+        contents = LakeContents(place)
+        contents.sweep(contents.whole - gone)
+        return sorted(gone)
 
 
 @contextmanager
@@ -124,65 +148,93 @@ def fetched_files(settings: Settings) -> Iterator[Iterator[tuple[str, Path]]]:
         yield fetch()
 
 
-def _write(settings: Settings, place: Place, name: str, aside: Path) -> LakeGeneration:
-    """Write a generation below a prefix that is not known yet, and read it back."""
+def _write(
+    settings: Settings,
+    contents: LakeContents,
+    name: str,
+    aside: Path,
+    without: Container[str] = (),
+) -> LakeGeneration:
+    """Write what is new of a generation below a prefix that is not known yet, and read it back.
+
+    No file `without` is taken over.
+    """
+    place, known = contents.place, contents.known_files(without)
     described = generations(settings).describe_generation(settings, name)
-    taken = set(_prefixes(place, whole=True))
-    prefix = f"generation={name}"
-    for number in range(1, len(taken) + 2):
-        if prefix not in taken:
-            break
-        prefix = f"generation={name}.{number}"  # after an erasure
-    place.remove(f"{prefix}/")  # what a killed one has left
+    prefix = contents.free_prefix(name)
     tables = []
     with open_generation(settings, name) as generation:
         for published in described.tables:
             with generation.holding(published.name):
-                table = _write_table(generation.connection, place, prefix, published.name, aside)
+                connection = generation.connection
+                table = _write_table(connection, place, prefix, published.name, known, aside)
                 # counted: somebody may have left since it was written down
                 source = f"{CATALOG}.{MARTS_SCHEMA}.{warehouse.quoted(table.name)}"
-                counted = generation.connection.execute(f"select count(*) from {source}")
-                _require_equal(place, prefix, table, counted.fetchall()[0][0])
+                counted = connection.execute(f"select count(*) from {source}").fetchall()
+                _require_equal(place, prefix, table, counted[0][0])
                 tables.append(table)
     made = LakeGeneration(name, prefix, described.published_at, described.as_of_at, tuple(tables))
-    ddl = "".join(f"{one};\n\n" for one in athena_ddl(f"{place.url}/{prefix}", name, made.tables))
+    ddl = "".join(f"{one};\n\n" for one in athena_ddl(place.url, prefix, name, made.tables))
     place.write(ddl, f"{prefix}/{ATHENA}", aside / "text")
     place.write(made.to_json(), f"{prefix}/{MANIFEST}", aside / "text")
     return made
 
 
 def _write_table(
-    connection: duckdb.DuckDBPyConnection, place: Place, prefix: str, name: str, aside: Path
+    connection: duckdb.DuckDBPyConnection,
+    place: Place,
+    prefix: str,
+    name: str,
+    known: KnownFiles,
+    aside: Path,
 ) -> LakeTable:
-    """Write a table of the generation below its prefix."""
-    folder = aside / "tables"
+    """Write those files of a table that no generation has written yet."""
     try:
-        table = write_table(connection, CATALOG, name, folder)
-        for file in table.files:
-            place.put(folder / file.name, f"{prefix}/{file.name}")
-        return table
+        shape = shape_of(connection, CATALOG, name)
+        files = [
+            known.get((name, part.value, part.fingerprint))
+            or _put(connection, place, prefix, shape, part, aside / PART)
+            for part in parts_of(connection, shape)
+        ]
     except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
         raise WarehouseError(
             f"{MARTS_SCHEMA}.{name} could not be written for the lake: {error}. The lake keeps "
             "what it had; make room and run `larder publish` again."
         ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    partition = shape.cut.name if shape.cut else None
+    return LakeTable(name, shape.columns, tuple(files), partition, shape.comments)
+
+
+def _put(
+    connection: duckdb.DuckDBPyConnection,
+    place: Place,
+    prefix: str,
+    shape: Shape,
+    part: Part,
+    aside: Path,
+) -> LakeFile:
+    write_part(connection, shape, part, aside)
+    name = f"{prefix}/{file_name(shape, part)}"
+    place.put(aside, name)
+    return LakeFile(name, part.rows, aside.stat().st_size, part.fingerprint, part.value)
 
 
 def _require_equal(place: Place, prefix: str, table: LakeTable, rows: int) -> None:
-    """Read the files back as any reader does, and compare columns and rows with the generation."""
+    """Read new files back as any reader does, and compare columns and rows with the generation."""
     system, base = place.filesystem()
     found = 0
     for file in table.files:
-        path = f"{base}/{prefix}/{file.name}"
+        if not file.name.startswith(f"{prefix}/"):
+            found += file.rows  # read back when it was written, and there in its size
+            continue
+        path = f"{base}/{file.name}"
         with system.open_input_file(path) as stream, pq.ParquetFile(stream) as parquet:
             found += parquet.metadata.num_rows
             is_equal = columns_of(parquet.schema_arrow, table.name) == table.columns
         if not is_equal:
             raise WarehouseError(
-                f"{place.url}/{prefix}/{file.name} does not have the columns of {table.name} when "
-                "it is read back. The lake keeps what it had. Run `larder publish` again."
+                f"{place.url}/{file.name} does not have the columns of {table.name} when it is "
+                "read back. The lake keeps what it had. Run `larder publish` again."
             )
     if found != rows:
         raise WarehouseError(
@@ -197,68 +249,50 @@ def _switch(place: Place, made: LakeGeneration, aside: Path) -> None:
     place.write((ddl or b"").decode(), ATHENA, aside / "text")
 
 
-def _standing(place: Place, name: str) -> LakeGeneration | None:
-    """Return a generation that is in the lake as a whole, such as one that is gone back to."""
-    for prefix in _prefixes(place, whole=True):
-        if prefix.removeprefix("generation=").partition(".")[0] == name:
-            content = place.read(f"{prefix}/{MANIFEST}")
-            if content:
-                return LakeGeneration.from_json(content, f"{place.url}/{prefix}/{MANIFEST}")
-    return None
-
-
-def _prefixes(place: Place, *, whole: bool = False) -> list[str]:
-    """Return where generations lie; `whole` leaves out what was never finished."""
-    names = [name.split("/") for name in place.names("generation=")]
-    return sorted({parts[0] for parts in names if not whole or parts[1:] == [MANIFEST]})
-
-
-def _sweep(place: Place, current: LakeGeneration, kept: list[str]) -> None:
-    """Remove generations that the warehouse keeps no more, and what was never finished."""
-    whole = _prefixes(place, whole=True)
-    for prefix in _prefixes(place):
-        is_kept = prefix.removeprefix("generation=").partition(".")[0] in kept
-        if prefix != current.prefix and not (is_kept and prefix in whole):
-            # the manifest first: half of a generation must not be taken for a whole one
-            place.remove(f"{prefix}/{MANIFEST}")
-            place.remove(f"{prefix}/")
-
-
-def _open(place: Place, prefix: str, table: LakeTable) -> ds.Dataset:
+def _open(place: Place, table: LakeTable) -> ds.Dataset:
     system, base = place.filesystem()
-    return ds.dataset(
-        [f"{base}/{prefix}/{file.name}" for file in table.files],
+    paths = [f"{base}/{file.name}" for file in table.files]
+    schema = ds.ParquetFileFormat().inspect(paths[0], system)
+    parts = None
+    if table.partition is not None:
+        schema = schema.append(pa.field(table.partition, pa.string()))
+        column = ds.field(table.partition)
+        # a table without rows has one file of no month or hour
+        parts = [
+            column.is_null() if file.partition is None else column == file.partition
+            for file in table.files
+        ]
+    return ds.FileSystemDataset.from_paths(
+        paths,
+        schema=schema,
+        format=ds.ParquetFileFormat(),
         filesystem=system,
-        format="parquet",
-        partitioning=ds.partitioning(flavor="hive"),
-        partition_base_dir=f"{base}/{prefix}/{table.name}",
+        partitions=parts,
     )
 
 
-def _holds(place: Place, prefix: str, tokens: list[str], aside: Path) -> bool:
-    """Tell whether any file below the prefix has one of the tokens in a column of keys."""
-    for name in place.names(f"{prefix}/"):
-        if not name.endswith(".parquet"):
-            continue
-        place.fetch(name, aside / "held.parquet")
-        keys = [
-            column
-            for column in pq.read_schema(aside / "held.parquet").names
-            if column.endswith(("_key", "_token"))
-        ]
-        if not keys:
-            continue
-        is_theirs = " or ".join(
-            f"{warehouse.quoted(column)}::varchar in (select unnest($tokens))" for column in keys
-        )
-        with duckdb.connect() as connection:
-            found = connection.execute(
-                f"select 1 from read_parquet($file) where {is_theirs} limit 1",
-                {"tokens": tokens, "file": str(aside / "held.parquet")},
-            ).fetchall()
-        if found:
-            return True
-    return False
+def _holds(place: Place, name: str, tokens: list[str], aside: Path) -> bool:
+    """Tell whether a file has one of the tokens in a column of keys."""
+    if not name.endswith(".parquet"):
+        return False
+    place.fetch(name, aside / "held.parquet")
+    keys = [
+        column
+        for column in pq.read_schema(aside / "held.parquet").names
+        if column.endswith(("_key", "_token"))
+    ]
+    if not keys:
+        return False
+    is_theirs = " or ".join(
+        f"{warehouse.quoted(column)}::varchar in (select unnest($tokens))" for column in keys
+    )
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"select 1 from read_parquet($file, hive_partitioning = false) where {is_theirs} "
+            "limit 1",
+            {"tokens": tokens, "file": str(aside / "held.parquet")},
+        ).fetchall()
+    return bool(found)
 
 
 @contextmanager

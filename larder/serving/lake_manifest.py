@@ -12,7 +12,9 @@ from larder.serving.lake_tables import LakeColumn, LakeFile, LakeTable
 from larder.serving.places import Place
 
 CURRENT = "current.json"
-VERSION = 1
+VERSION = 2
+# Its files were named below the generation, and none was shared by two.
+FIRST_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,10 @@ class LakeGeneration:
         """
         try:
             found: dict[str, Any] = json.loads(text)
-            if found["version"] != VERSION:
+            if found["version"] not in (FIRST_VERSION, VERSION):
                 raise ValueError
+            if found["version"] == FIRST_VERSION:
+                _name_from_the_lake(found)
             return cls(
                 found["generation"],
                 found["prefix"],
@@ -73,6 +77,20 @@ class LakeGeneration:
                 f"{url} is not the manifest of a lake as this version of Larder writes it. Move it "
                 "away and run `larder publish`, which writes it anew."
             ) from None
+
+
+def _name_from_the_lake(found: dict[str, Any]) -> None:
+    for table in found["tables"]:
+        table["files"] = [
+            {
+                "name": f"{found['prefix']}/{file['name']}",
+                "rows": file["rows"],
+                "size_bytes": file["size_bytes"],
+                "fingerprint": "",  # never taken for one that is written anew
+                "partition": file["month"],
+            }
+            for file in table["files"]
+        ]
 
 
 def read_current(place: Place) -> LakeGeneration | None:

@@ -1,22 +1,27 @@
-"""The tables of the lake: how a mart becomes Parquet files, and how Athena is told of them.
+"""The tables of the lake: how a mart becomes Parquet files.
 
 A fact is cut by the month of its date, not by the day: at the volume of a network of some hundred
-places a day is a file of some kilobytes, and Athena reads best from files of many megabytes. Within
-a month the rows lie by place and item, so that row groups without them are skipped.
+places a day is a file of some kilobytes, and Athena reads best from files of many megabytes. One
+whose model declares a column of hours (`meta.lake.partition`) is cut by these, as raw is: then a
+publication has little to write. Within a file the rows lie by place and item, so that row groups
+without them are skipped.
+
+A fingerprint of its rows tells whether a file has to be written, or lies in the lake already.
 """
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from larder.errors import WarehouseError
+from larder.serving.declared import declared_partitions
 from larder.serving.exporting import date_column
 from larder.serving.publish import MARTS_SCHEMA
 from larder.warehouse import literal, quoted
@@ -56,8 +61,6 @@ _SCALARS = {
     pa.date32(): "date",
     pa.timestamp("us"): "timestamp",
 }
-# Glue takes no longer comment.
-LONGEST_COMMENT = 255
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,13 @@ class LakeColumn:
 
 @dataclass(frozen=True)
 class LakeFile:
-    """Describe a file: its name below the generation, its rows, its month where it has one."""
+    """Describe a file: its name below the lake, and its month or hour where it has one."""
 
     name: str
     rows: int
     size_bytes: int
-    month: str | None = None
+    fingerprint: str
+    partition: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,56 @@ class LakeTable:
         return sum(file.rows for file in self.files)
 
 
-def write_table(
-    connection: duckdb.DuckDBPyConnection, catalog: str, name: str, folder: Path
-) -> LakeTable:
-    """Write a table of an attached generation below the folder.
+@dataclass(frozen=True)
+class Cut:
+    """Say what cuts a table into files: a column, and the month or hour of it."""
+
+    column: str
+    unit: str
+
+    @property
+    def name(self) -> str:
+        """The column that readers know it by; an hour takes the place of the declared one."""
+        return self.column if self.unit == "hour" else f"{self.column}_{self.unit}"
+
+    @property
+    def value(self) -> str:
+        """The month or hour of a row, in SQL, spelled as in the folders of raw."""
+        spelling = "%Y-%m-%dT%H" if self.unit == "hour" else "%Y-%m"
+        return f"strftime(date_trunc('{self.unit}', {quoted(self.column)}), '{spelling}')"
+
+    def within(self, value: str) -> str:
+        """Return the condition that a row is of this month or hour."""
+        column = quoted(self.column)
+        first = f"timestamp {literal(f'{value}:00' if self.unit == 'hour' else f'{value}-01')}"
+        return f"where {column} >= {first} and {column} < {first} + interval 1 {self.unit}"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Hold what is written of a table: from where, which columns in which order, how it is cut."""
+
+    name: str
+    source: str
+    columns: tuple[LakeColumn, ...]
+    chosen: str
+    values: tuple[str, ...]
+    order: tuple[str, ...]
+    cut: Cut | None
+    comments: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Hold what becomes one file; its value is null where the table is one file."""
+
+    value: str | None
+    rows: int
+    fingerprint: str
+
+
+def shape_of(connection: duckdb.DuckDBPyConnection, catalog: str, name: str) -> Shape:
+    """Return how a table of an attached generation lies in the lake.
 
     Raises:
         WarehouseError: a column has a type that a lake cannot hold.
@@ -108,27 +158,62 @@ def write_table(
         [catalog, MARTS_SCHEMA, name],
     ).fetchall()
     source = f"{quoted(catalog)}.{MARTS_SCHEMA}.{quoted(name)}"
-    names = [column for column, _, _ in described]
-    chosen = ", ".join(_select(column, data_type) for column, data_type, _ in described)
-    day = _partition_day(connection, source, name) if name.startswith("fct_") else None
-    near = [one for one in ("location_id", "item_id", day) if one in names] if day else []
-    # to the last column, so that the same rows are the same file, whatever engine they are from
-    order = ", ".join(quoted(one) for one in dict.fromkeys([*near, *names]))
-    columns: tuple[LakeColumn, ...] = ()
-    files = []
-    for month in _months(connection, source, day):
-        file = f"{name}/{day}_month={month}/{PART}" if month else f"{name}/{PART}"
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        where = _within(day, month) if day and month else ""
-        rows = connection.execute(
-            f"copy (select {chosen} from {source} {where} order by {order}) "
-            f"to {literal(str(folder / file))} ({OPTIONS})"
-        ).fetchall()[0][0]
-        columns = columns_of(pq.read_schema(folder / file), name)
-        files.append(LakeFile(file, int(rows), (folder / file).stat().st_size, month))
-    comments = {column: comment for column, _, comment in described if comment}
-    partition = f"{day}_month" if any(file.month for file in files) else None
-    return LakeTable(name, columns, tuple(files), partition, comments)
+    cut = _cut_of(connection, source, name, {column: kind for column, kind, _ in described})
+    # who reads the file by its folder has this column from there
+    written = [one for one in described if cut is None or one[0] != cut.name]
+    names = [column for column, _, _ in written]
+    values = tuple(_value(column, data_type) for column, data_type, _ in written)
+    chosen = ", ".join(
+        f"{value} as {quoted(one)}" for value, one in zip(values, names, strict=True)
+    )
+    near = [one for one in ("location_id", "item_id", cut.column) if one in names] if cut else []
+    empty = connection.sql(f"select {chosen} from {source} limit 0").to_arrow_table()
+    return Shape(
+        name,
+        source,
+        columns_of(empty.schema, name),
+        chosen,
+        values,
+        # to the last column, so that the same rows are the same file, whatever engine they are from
+        tuple(dict.fromkeys([*near, *names])),
+        cut,
+        {column: comment for column, _, comment in described if comment},
+    )
+
+
+def parts_of(connection: duckdb.DuckDBPyConnection, shape: Shape) -> Iterator[Part]:
+    """Yield the files that a table is cut into; one without rows is one file with its columns.
+
+    The fingerprint is of the rows in any order: a sum of 64-bit hashes, which misses one change in
+    some 10¹⁹. Another order, other columns or other options of the file are another fingerprint.
+    """
+    value = shape.cut.value if shape.cut else "null"
+    hashes = f"sum(hash({', '.join(shape.values)}))"
+    found = connection.execute(
+        f"select {value} as part, count(*), {hashes} from {shape.source} "
+        "group by part order by part"
+    ).fetchall()
+    for part, rows, hashed in found or [(None, 0, None)]:
+        said = f"{shape.columns}|{shape.order}|{shape.cut}|{OPTIONS}|{rows}|{hashed}"
+        yield Part(part, rows, hashlib.sha256(said.encode()).hexdigest()[:32])
+
+
+def file_name(shape: Shape, part: Part) -> str:
+    """Return the name of a part's file below its generation."""
+    if shape.cut is None or part.value is None:
+        return f"{shape.name}/{PART}"
+    return f"{shape.name}/{shape.cut.name}={part.value}/{PART}"
+
+
+def write_part(connection: duckdb.DuckDBPyConnection, shape: Shape, part: Part, file: Path) -> None:
+    """Write one file of a table."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    where = shape.cut.within(part.value) if shape.cut and part.value else ""
+    order = ", ".join(quoted(one) for one in shape.order)
+    connection.execute(
+        f"copy (select {shape.chosen} from {shape.source} {where} order by {order}) "
+        f"to {literal(str(file))} ({OPTIONS})"
+    )
 
 
 def columns_of(schema: pa.Schema, table: str) -> tuple[LakeColumn, ...]:
@@ -146,81 +231,29 @@ def columns_of(schema: pa.Schema, table: str) -> tuple[LakeColumn, ...]:
         ) from None
 
 
-def athena_ddl(url: str, generation: str, tables: tuple[LakeTable, ...]) -> Iterator[str]:
-    """Yield the statements that let Athena (and Trino, Spark, Hive) read a generation.
-
-    Its tables carry its name, and a view of the plain name is pointed to each: a query that runs
-    meanwhile stays whole. Months are known by projection: nothing has to be added or repaired.
-    """
-    suffix = re.sub(r"\W", "_", generation).lower()
-    base = url if "://" in url else f"file://{url}"
-    yield "create database if not exists larder_lake"
-    for table in tables:
-        columns = ",\n".join(_column_ddl(table, column) for column in table.columns)
-        place = f"{base}/{table.name}"
-        properties = {"parquet.compression": "ZSTD"}
-        partitioned = ""
-        if table.partition is not None:
-            months = [file.month for file in table.files if file.month]
-            partitioned = f"partitioned by (`{table.partition}` string)\n"
-            projection = f"projection.{table.partition}"
-            properties |= {
-                "projection.enabled": "true",
-                f"{projection}.type": "date",
-                f"{projection}.format": "yyyy-MM",
-                f"{projection}.range": f"{min(months)},{max(months)}",
-                f"{projection}.interval": "1",
-                f"{projection}.interval.unit": "MONTHS",
-                "storage.location.template": (f"{place}/{table.partition}=${{{table.partition}}}/"),
-            }
-        told = ",\n".join(f"    '{key}' = '{value}'" for key, value in properties.items())
-        yield (
-            f"create external table if not exists larder_lake.`{table.name}__{suffix}` (\n"
-            f"{columns}\n)\n{partitioned}stored as parquet\nlocation '{place}/'\n"
-            f"tblproperties (\n{told}\n)"
-        )
-    for table in tables:
-        yield (
-            f'create or replace view larder_lake."{table.name}" as\n'
-            f'select * from larder_lake."{table.name}__{suffix}"'
-        )
-
-
-def _select(column: str, data_type: str) -> str:
+def _value(column: str, data_type: str) -> str:
     if data_type.startswith("ENUM("):
         data_type = "UUID"  # a text as well
     cast = CASTS.get(data_type)
-    name = quoted(column)
-    return f"{name}::{cast} as {name}" if cast else name
+    return f"{quoted(column)}::{cast}" if cast else quoted(column)
 
 
-def _partition_day(connection: duckdb.DuckDBPyConnection, source: str, name: str) -> str | None:
-    """Return the column whose month cuts the table; none where a row would have no month."""
-    try:
-        column = date_column(connection, name)
-    except WarehouseError:
-        return None
-    without = connection.execute(
-        f"select 1 from {source} where {quoted(column)} is null limit 1"
-    ).fetchall()
-    return None if without else column
-
-
-def _months(
-    connection: duckdb.DuckDBPyConnection, source: str, day: str | None
-) -> list[str | None]:
-    if day is None:
-        return [None]
-    rows = connection.execute(
-        f"select strftime(month, '%Y-%m') from (select distinct date_trunc('month', {quoted(day)}) "
-        f"as month from {source}) order by month"
-    ).fetchall()
-    return [row[0] for row in rows] or [None]  # without a row it still has its columns
-
-
-def _within(day: str, month: str) -> str:
-    first = f"date {literal(f'{month}-01')}"
-    return f"where {quoted(day)} >= {first} and {quoted(day)} < {first} + interval 1 month"
+def _cut_of(
+    connection: duckdb.DuckDBPyConnection, source: str, name: str, types: dict[str, str]
+) -> Cut | None:
+    """Return what cuts the table; none where a row would be of no month or hour."""
+    declared = declared_partitions().get(name)
+    cuts = []
+    if declared is not None and types.get(declared) == "TIMESTAMP":
+        cuts.append(Cut(declared, "hour"))
+    if name.startswith("fct_"):
+        with suppress(WarehouseError):
+            cuts.append(Cut(date_column(connection, name), "month"))
+    for cut in cuts:
+        is_known = f"select bool_and({quoted(cut.column)} is not null) from {source}"
+        if connection.execute(is_known).fetchall()[0][0] is not False:
+            return cut
+    return None
 
 
 def _athena_type(data_type: pa.DataType) -> str:
@@ -235,9 +268,3 @@ def _athena_type(data_type: pa.DataType) -> str:
     if pa.types.is_struct(data_type):
         return f"struct<{','.join(f'{one.name}:{_athena_type(one.type)}' for one in data_type)}>"
     raise TypeError(str(data_type))
-
-
-def _column_ddl(table: LakeTable, column: LakeColumn) -> str:
-    comment = re.sub(r"[\\\s]+", " ", table.comments.get(column.name, ""))[:LONGEST_COMMENT]
-    told = " comment '{}'".format(comment.replace("'", "\\'")) if comment else ""
-    return f"    `{column.name}` {column.type}{told}"

@@ -10,7 +10,7 @@ import os
 import shutil
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -31,8 +31,8 @@ class Place(ABC):
         self.url = url
 
     @abstractmethod
-    def names(self, prefix: str = "") -> Iterator[str]:
-        """List the names that begin so, also those that were begun and never finished."""
+    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """List names that begin so with their bytes, also those begun and never finished."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -47,12 +47,17 @@ class Place(ABC):
         """Copy a file to a local one."""
 
     @abstractmethod
-    def remove(self, prefix: str) -> None:
-        """Remove everything whose name begins so for good, earlier versions too."""
+    def remove(self, prefix: str, keeping: Container[str] = ()) -> None:
+        """Remove everything else whose name begins so for good, earlier versions too."""
 
     @abstractmethod
     def filesystem(self) -> tuple[fs.FileSystem, str]:
         """Return what pyarrow reads this place with, and the path of it there."""
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """List the names that begin so."""
+        for name, _ in self.sizes(prefix):
+            yield name
 
     def write(self, content: str, name: str, aside: Path) -> None:
         """Put a text; `aside` is a local file to prepare it in."""
@@ -67,12 +72,13 @@ class Folder(Place):
     def _path(self) -> Path:
         return Path(self.url)
 
-    def names(self, prefix: str = "") -> Iterator[str]:
+    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         for folder, _, names in os.walk(self._path / prefix.rpartition("/")[0]):
             for name in names:
-                found = (Path(folder) / name).relative_to(self._path).as_posix()
+                file = Path(folder) / name
+                found = file.relative_to(self._path).as_posix()
                 if found.startswith(prefix):
-                    yield found
+                    yield found, file.stat().st_size
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -95,8 +101,10 @@ class Folder(Place):
     def fetch(self, name: str, target: Path) -> None:
         shutil.copyfile(self._path / name, target)
 
-    def remove(self, prefix: str) -> None:
+    def remove(self, prefix: str, keeping: Container[str] = ()) -> None:
         for name in list(self.names(prefix)):
+            if name in keeping:
+                continue
             (self._path / name).unlink()
             for folder in (self._path / name).parents:
                 if folder == self._path or any(folder.iterdir()):
@@ -117,13 +125,13 @@ class Bucket(Place):
         self._session = _session()
         self._client: Any = self._session.client("s3", endpoint_url=endpoint)
 
-    def names(self, prefix: str = "") -> Iterator[str]:
+    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=self._prefix + prefix
         )
         for page in pages:
             for found in page.get("Contents", ()):
-                yield found["Key"].removeprefix(self._prefix)
+                yield found["Key"].removeprefix(self._prefix), found["Size"]
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -139,12 +147,16 @@ class Bucket(Place):
     def fetch(self, name: str, target: Path) -> None:
         self._client.download_file(self.bucket, self._prefix + name, str(target))
 
-    def remove(self, prefix: str) -> None:
+    def remove(self, prefix: str, keeping: Container[str] = ()) -> None:
         place = {"Bucket": self.bucket, "Prefix": self._prefix + prefix}
         # a bucket that keeps versions would otherwise keep what was removed
         for page in self._client.get_paginator("list_object_versions").paginate(**place):
             found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-            objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+            objects = [
+                {"Key": one["Key"], "VersionId": one["VersionId"]}
+                for one in found
+                if one["Key"].removeprefix(self._prefix) not in keeping
+            ]
             if objects:
                 done = self._client.delete_objects(
                     Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True}

@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-import yaml
 
 from larder import warehouse
 from larder.errors import WarehouseError
-from larder.settings import PROJECT_ROOT, Settings
+from larder.serving.declared import declared_types
+from larder.settings import Settings
 from larder.snowflake import Role, fetch, open_snowflake
 from larder.warehouse import quoted
 
@@ -145,23 +143,10 @@ def open_tables(settings: Settings, role: Role) -> Iterator[SnowflakeTables]:
 def _type_here(table: str, column: str, data_type: str) -> str:
     data_type = data_type.upper()
     if data_type == WHOLE_NUMBER:
-        said = _said_types().get((table, column), "").upper()
+        said = declared_types().get((table, column), "").upper()
         return said if said in WHOLE_NUMBERS else "BIGINT"
     return TYPES.get(data_type, data_type.replace("NUMBER(", "DECIMAL("))
 
 
 def _is_known(data_type: str) -> bool:
     return data_type in {*TYPES.values(), *WHOLE_NUMBERS} or data_type.startswith("DECIMAL(")
-
-
-@cache
-def _said_types(project: Path = PROJECT_ROOT) -> dict[tuple[str, str], str]:
-    """Return the types that the project says of its columns, by table and column."""
-    return {
-        (model["name"], column["name"]): column["data_type"]
-        for file in sorted((project / "models").rglob("*.yml"))
-        # half of a second faster than what is written in Python
-        for model in (yaml.load(file.read_text("utf-8"), yaml.CSafeLoader) or {}).get("models", ())
-        for column in model.get("columns") or ()
-        if "data_type" in column
-    }

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 10.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
-# A running collector gives its segment away after two.
-EMPTYING_SECONDS = 20.0
+# Beyond the time that a running collector holds its segment.
+EMPTYING_SECONDS = 18.0
 DAMAGED_SUFFIX = ".damaged"
 
 
@@ -134,7 +134,7 @@ def land_segment(zone: Zone, path: Path) -> Landed:
     return Landed(len(contents), frames.lost_bytes if frames.is_damaged else 0)
 
 
-def empty_spool(settings: Settings, seconds: float = EMPTYING_SECONDS) -> None:
+def empty_spool(settings: Settings, seconds: float | None = None) -> None:
     """See that all that the spool holds now has landed, so that whoever searches overlooks nothing.
 
     Raises:
@@ -143,6 +143,8 @@ def empty_spool(settings: Settings, seconds: float = EMPTYING_SECONDS) -> None:
     """
     from loaders.zones import open_zone
 
+    if seconds is None:
+        seconds = settings.collector_hold_seconds + EMPTYING_SECONDS
     folder = settings.spool_folder
     waiting = list(find_segments(folder))
     until = time.monotonic() + seconds

@@ -92,7 +92,7 @@ def write_sample_network(
     world = make_world(options)
     landing.mkdir(parents=True, exist_ok=True)
     truth.mkdir(parents=True, exist_ok=True)
-    _write_json(marker, wanted)
+    write_json(marker, wanted)
     people = make_people(world)
     # The newest instant: closing time in the westernmost zone on the last day.
     last = options.days - 1
@@ -109,8 +109,19 @@ def write_sample_network(
             "files": files.files,
             "records": files.records,
         }
-    _write_json(marker, wanted | {"summary": summary})
+    write_json(marker, wanted | {"summary": summary})
     return _summary(options, summary, was_there=False)
+
+
+def is_written(landing: Path, wanted: dict[str, Any]) -> bool:
+    """Tell whether the whole sample network of these options lies in the landing zone.
+
+    Raises:
+        SampleError: the landing zone holds anything else.
+    """
+    found = _read_marker(landing / MARKER_NAME)
+    _refuse_to_mix(landing, found, wanted)
+    return bool(found and found.get("summary"))
 
 
 def _moment(utc_ms: int) -> datetime:
@@ -166,7 +177,8 @@ def _refuse_to_mix(landing: Path, found: dict[str, Any] | None, wanted: dict[str
         )
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a small file, whole or not at all."""
     aside = path.with_name(f"{path.name}.tmp")
     aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     aside.rename(path)
@@ -316,4 +328,4 @@ def _write_truth(world: World, people: People, truth: Path, wanted: dict[str, An
                 }
             )
             files.append("tastes", table)
-    _write_json(truth / "options.json", wanted)
+    write_json(truth / "options.json", wanted)

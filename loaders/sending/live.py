@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from larder.settings import Settings
 from larder.stopping import Stopping
 from loaders.entities import Entity
 from loaders.landing import LandingFile, find_files
@@ -39,29 +39,38 @@ class Step:
     off: timedelta
 
 
+def read_live(landing: Path) -> list[list[Step]]:
+    """Read the newest week of a sample's trips and menu clicks from its landing files.
+
+    Raises:
+        SendingError: there are none.
+    """
+    streams = [_steps(files) for files in _newest_files(landing) if files]
+    if not streams:
+        raise SendingError(
+            f"The sample network in {landing} has no trips to send. Write one with --recent-days "
+            "of 1 or more into another LARDER_HOME."
+        )
+    return streams
+
+
 def send_live(
-    settings: Settings,
+    streams: list[list[Step]],
     client: Client,
     speed: float,
     seconds: float | None,
     now: Callable[[], datetime],
     stopping: Stopping,
 ) -> Sending:
-    """Send the newest week of the sample's trips and menu clicks, again and again, until told.
+    """Send a sample's trips and menu clicks, again and again, until told.
 
     Both begin at once, and idle hours are left out. Each record is stamped with the moment at which
     it is sent. Faster than real time the stream begins in the past, so that it reaches the present
     after `seconds` (or one pass), and goes on in real time.
 
     Raises:
-        SendingError: there is no sample with trips, or the collector cannot be reached.
+        SendingError: the collector cannot be reached.
     """
-    streams = [_steps(files) for files in _newest_files(settings) if files]
-    if not streams:
-        raise SendingError(
-            f"The sample network in {settings.landing_folder} has no trips to send. Write one with "
-            "--recent-days of 1 or more into another LARDER_HOME."
-        )
     client.require_collector()
     began = now()
     horizon = (seconds * speed) if seconds is not None else max(one[-1].seconds for one in streams)
@@ -75,10 +84,10 @@ def send_live(
     return Sending(sender.sent, 0, is_whole=True)
 
 
-def _newest_files(settings: Settings) -> list[list[LandingFile]]:
+def _newest_files(landing: Path) -> list[list[LandingFile]]:
     """Return the files of the newest days of each entity, without what came late."""
     found: dict[str, list[LandingFile]] = {path: [] for path in _ENTITIES}
-    for file in find_files(settings.landing_folder):
+    for file in find_files(landing):
         path = file.entity.path if file.entity else ""
         name = file.path.name.partition(".")[0]
         is_day = len(name) == len("2019-04-30") and file.relative.count("/") == 2

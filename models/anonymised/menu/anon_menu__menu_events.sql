@@ -71,6 +71,7 @@ new_copies as (
         occurred_at,
         content_hash,
         received_at,
+        processed_at,
         accepted_at
     from keyed
     qualify row_number() over (
@@ -96,6 +97,7 @@ known_copies as (
         occurred_at,
         content_hash,
         received_at,
+        processed_at,
         accepted_at
     from {{ this }}
     where menu_event_key in (select new_copies.menu_event_key from new_copies)
@@ -143,6 +145,7 @@ ranked as (
         occurred_at,
         content_hash,
         received_at,
+        processed_at,
         max(accepted_at) over (partition by menu_event_key) as accepted_at
     from copies
 )

@@ -26,6 +26,7 @@ menu_events as (
         is_bot,
         event_date,
         occurred_at,
+        cast(date_trunc('hour', processed_at) as timestamp) as process_hour,
         accepted_at
     from sessionised_events
 )

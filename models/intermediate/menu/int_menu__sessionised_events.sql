@@ -218,6 +218,7 @@ sessionised as (
             {{ local_time('events.occurred_at', "coalesce(clocks.time_zone, 'UTC')") }} as date
         ) as event_date,
         events.occurred_at,
+        events.processed_at,
         max(
             greatest(events.accepted_at, coalesce(clocks.accepted_at, events.accepted_at))
         ) over (partition by events.stream_key) as accepted_at

@@ -7,6 +7,7 @@ with records as (
         content_hash,
         segment,
         received_at,
+        loaded_at,
         accepted_at,
         commerce_token,
         visitor_token
@@ -37,6 +38,7 @@ typed as (
         content_hash,
         segment,
         received_at,
+        loaded_at as processed_at,
         accepted_at
     from records
 )

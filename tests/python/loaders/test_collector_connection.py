@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from collecting import COLLECT, KEY, RunningCollector, menu_event, running
 
-from loaders.collector.connection import MAX_HEAD_BYTES
+from loaders.collector.connection import MAX_AT_ONCE, MAX_HEAD_BYTES
+from loaders.landing import find_files
 from loaders.limits import MAX_LINE_BYTES
 
 MENU = "/v1/menu/events"
@@ -107,6 +108,40 @@ def test_more_in_one_go_than_may_wait(collector: RunningCollector) -> None:
         thread.start()
         assert [read_one(client)[0] for _ in range(500)] == [200] * 500
         thread.join()
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 500])
+def test_no_more_of_one_read_are_taken_than_can_be_answered(tmp_path: Path, beyond: int) -> None:
+    """Those within the limit are answered in order and land; the first beyond it is told to come
+    again, nothing after it is taken, and somebody else is answered meanwhile."""
+    taken = [request(1), HEALTH.replace(b"healthz", b"nothing"), request(2)]
+    within = [taken[0]] + [HEALTH] * (MAX_AT_ONCE - 3) + taken[1:]
+    with running(tmp_path) as collector, connected(collector) as many, connected(collector) as one:
+        assert collector.process is not None
+        for client in (many, one):  # both are known to it
+            client.sendall(HEALTH)
+            assert read_one(client)[0] == 200
+        collector.process.send_signal(signal.SIGSTOP)  # so that all is there at its next read
+        many.sendall(b"".join(within) + request(3) * beyond)
+        one.sendall(request(4))
+        collector.process.send_signal(signal.SIGCONT)
+        assert read_one(one) == (200, b'{"accepted":1,"rejected":0}')
+        if beyond:
+            answered = statuses(read_all(many))
+        else:
+            answered = [read_one(many)[0] for _ in within]
+            many.sendall(HEALTH)  # the connection goes on
+            assert read_one(many)[0] == 200
+        expected = [200] * (MAX_AT_ONCE - 2) + [404, 200]
+        assert answered == expected + [429] * bool(beyond)
+        assert collector.post(MENU, menu_event(5))[0] == 200
+        collector.kill(signal.SIGTERM)
+    landed = [
+        json.loads(line)["event_id"]
+        for file in find_files(tmp_path / "landing")
+        for line in file.path.read_bytes().splitlines()
+    ]
+    assert sorted(landed) == ["menu-1", "menu-2", "menu-4", "menu-5"]
 
 
 def test_who_never_reads_is_not_listened_to_for_ever(collector: RunningCollector) -> None:

@@ -17,6 +17,7 @@ from collecting import COLLECT, RunningCollector, menu_event, running, signed, t
 from landing_zone import ARRIVED
 from warehouse_homes import settings_of
 
+from larder.settings import Settings
 from loaders.landing import find_files
 from loaders.limits import MAX_LINE_BYTES
 from loaders.load import load
@@ -49,6 +50,24 @@ def wait_for(home: Path, entity: str, needle: bytes, seconds: float = 5.0) -> No
 def test_what_is_accepted_lands_within_five_seconds(collector: RunningCollector) -> None:
     assert collector.post(MENU, menu_event(1)) == (200, {"accepted": 1, "rejected": 0})
     wait_for(collector.home, "menu/menu_events/process_hour=", b'"menu-1"')
+
+
+def test_a_landing_file_is_held_open_as_long_as_is_set(tmp_path: Path) -> None:
+    held = {"LARDER_COLLECTOR_HOLD_SECONDS": "7"}
+    with running(tmp_path, environment=held) as collector:
+        began = time.monotonic()
+        for number in range(6):  # more than two seconds apart from first to last
+            assert collector.post(MENU, menu_event(number))[0] == 200
+            time.sleep(0.9)
+        assert landed(tmp_path, "menu/") == []
+        wait_for(tmp_path, "menu/menu_events/process_hour=", b'"menu-5"', seconds=12.0)
+        assert time.monotonic() - began >= 7.0
+    (file,) = find_files(tmp_path / "landing")
+    assert len(file.path.read_bytes().splitlines()) == 6
+
+
+def test_by_default_a_landing_file_closes_in_time_for_the_five_seconds() -> None:
+    assert Settings.model_fields["collector_hold_seconds"].default <= 4
 
 
 def test_any_entity_is_taken_and_what_is_unusable_lands_for_the_dead_letters(
@@ -194,6 +213,20 @@ def test_a_sender_may_not_send_more_than_its_rate(tmp_path: Path) -> None:
         pytest.param(["--host", "::"], {}, 2, "LARDER_API_KEYS", id="open to everybody"),
         pytest.param([], {"LARDER_API_KEYS": "short:*"}, 2, "at least 16", id="a short key"),
         pytest.param(["--certificate", "none.pem"], {}, 2, "none.pem", id="no certificate"),
+        *(
+            pytest.param(
+                [],
+                {"LARDER_COLLECTOR_HOLD_SECONDS": held},
+                2,
+                f"LARDER_COLLECTOR_HOLD_SECONDS: Input should be {words}",
+                id=f"held for {held}",
+            )
+            for held, words in (
+                ("0", "greater than or equal to 0.1"),
+                ("901", "less than or equal to 900"),
+                ("long", "a valid number"),
+            )
+        ),
     ],
 )
 def test_what_it_cannot_start_with(

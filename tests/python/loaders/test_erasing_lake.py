@@ -52,7 +52,8 @@ def test_a_person_leaves_the_lake(
             client = make_bucket(url.split("/")[2], keeps_versions=True)
         settings = home.settings.model_copy(update={"lake": url})
         publish_to_lake(settings)
-        assert sum(token.encode() in one for one in names_and_content(settings).values()) == 4
+        # two files, which both later generations name
+        assert sum(token.encode() in one for one in names_and_content(settings).values()) == 2
         people = open_table(url, "dim_customers").to_table()["customer_key"].to_pylist()
         assert sorted(people) == sorted([token, "f" * 32])
         if is_killed:
@@ -91,5 +92,5 @@ def test_an_erasure_finds_what_it_could_not_remove_from_the_lake(
     publish_to_lake(settings)
     monkeypatch.setattr("larder.erasure.rewrite_without", lambda *_: [])
     report = erase_everywhere(settings, GONE, now)
-    assert len(report.traces) == 4
+    assert len(report.traces) == 2
     assert token not in "".join(report.traces)

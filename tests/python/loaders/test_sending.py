@@ -22,7 +22,9 @@ from sample_networks import Sample, write
 from warehouse_homes import refused_larder, run_larder
 
 from loaders.landing import find_files
-from loaders.sample.network import SampleOptions
+from loaders.sample.live import REFERENCE, live_sample
+from loaders.sample.network import SampleError, SampleOptions, write_sample_network
+from loaders.sending.live import read_live
 
 KEY = "a-key-for-everything:*"
 LATE = timedelta(seconds=20)
@@ -237,6 +239,13 @@ def test_the_live_sample_happens_now(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
         ended = datetime.now(UTC)
         collector.kill(signal.SIGTERM)
+    # nothing is there but what was sent, and what that refers to
+    entities = {
+        file.entity.path if file.entity else ""
+        for file in find_files(home / "landing")
+        if "process_hour=" not in file.relative
+    }
+    assert entities == {*REFERENCE}
     clicks = events_of(home, "menu/menu_events")
     trips = [one["event"] for one in events_of(home, "trips/trip_events") if "event" in one]
     assert len(clicks) > 50
@@ -255,9 +264,40 @@ def test_the_live_sample_happens_now(tmp_path: Path) -> None:
     assert len(started) == len({user["trip"]["_id"] for user in started}) >= 2
 
 
+def test_what_a_live_sample_leaves_is_completed_by_the_whole_one(tmp_path: Path) -> None:
+    options = SampleOptions(days=4, locations=10)
+    landing, truth = tmp_path / "landing", tmp_path / "truth"
+    for _ in range(2):
+        with live_sample(landing, options) as folder:
+            assert folder != landing
+            sent = read_live(folder)
+        assert not folder.exists()
+    assert len(sent) == 2
+    fences = list(find_files(landing))
+    assert {file.entity.path for file in fences if file.entity} == {*REFERENCE}
+    other = live_sample(landing, SampleOptions(days=3, locations=10))
+    with pytest.raises(SampleError, match="other options"), other:
+        pass
+    write_sample_network(landing, truth, options)
+    write_sample_network(tmp_path / "whole", truth, options)
+    both = [
+        {file.relative: file.path.read_bytes() for file in find_files(folder)}
+        for folder in (landing, tmp_path / "whole")
+    ]
+    assert both[0] == both[1]
+    # where the whole one lies it is what is sent, and nothing is written
+    with live_sample(landing, options) as folder:
+        assert folder == landing
+        again = read_live(folder)
+    assert [[step.record for step in one] for one in again] == [
+        [step.record for step in one] for one in sent
+    ]
+
+
 def test_a_live_sample_of_no_trips_is_refused(tmp_path: Path) -> None:
     home = tmp_path / "warehouse"
     options = ("--days", "2", "--locations", "2", "--recent-days", "0", "--live")
     done = refused_larder(home, "sample", *options)
     assert done.returncode == 1
     assert "--recent-days" in done.stderr
+    assert not (home / "landing").exists()

@@ -65,6 +65,10 @@ def test_the_lake_is_the_same_to_the_byte(here: Settings, there: Settings, tmp_p
     assert theirs.keys() == ours.keys()
     assert [name for name in ours if ours[name] != theirs[name]] == []
     assert len(open_table(str(tmp_path / "there"), "fct_stock_days").to_table()) > 500
+    # the fingerprints are the same, too: each engine goes on with what the other has written
+    again = bring_up_to_date(with_lake(there, tmp_path / "here"))
+    assert again is not None
+    assert [table.files for table in again.tables] == [table.files for table in made.tables]
 
 
 @pytest.mark.parametrize("file_format", ["csv", "parquet", "ndjson", "json"])

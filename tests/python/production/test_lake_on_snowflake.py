@@ -164,7 +164,10 @@ def test_who_has_left_the_warehouse_leaves_the_lake(settings: Settings) -> None:
     before = prefixes(settings)
     assert rewrite_without(settings, ["nobody"]) == []
     assert rewrite_without(settings, ["sale7"]) == sorted(before)
-    assert prefixes(settings) == {f"{prefix}.1" for prefix in before}
+    # the other month and the other table stay where they are
+    assert prefixes(settings) == before | {f"{prefix}.1" for prefix in before}
+    written = {file.parent.name for file in Path(settings.lake or "").glob("*.1/**/*.parquet")}
+    assert written == {"sale_date_month=2024-01"}
     keys = open_table(settings.lake or "", "fct_sales").to_table(["sale_key"])["sale_key"]
     assert len(keys) == SALES - 1
     assert "sale7" not in keys.to_pylist()

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scale
-from larder.settings import PROJECT_ROOT
-from loaders.collector.spool import SEGMENT_SECONDS
+from larder.settings import PROJECT_ROOT, Settings
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def test_collectors_and_files_follow_the_busiest_minute() -> None:
 
 
 def test_files_close_when_the_collector_closes_them() -> None:
-    assert scale.assumed("file_seconds") == SEGMENT_SECONDS
+    assert scale.assumed("file_seconds") == Settings().collector_hold_seconds
 
 
 def test_credits_grow_with_events_and_runs(found: scale.Measured) -> None:
