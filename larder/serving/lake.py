@@ -85,20 +85,20 @@ def open_table(url: str, table: str) -> ds.Dataset:
         return _open(place, current.prefix, found)
 
 
-def rewrite_without(settings: Settings, tokens: list[str]) -> list[str]:
+def rewrite_without(settings: Settings, marks: list[str]) -> list[str]:
     """Take people out of the lake, who have left the generations of the warehouse already.
 
-    What readers have is written anew; earlier generations that hold any of the tokens are removed,
+    What readers have is written anew; earlier generations that hold any of the marks are removed,
     and written anew should a rollback go back to them. Returns what was rewritten or removed.
 
     Raises:
         WarehouseError: the lake cannot be used.
     """
-    if settings.lake is None or not tokens:
+    if settings.lake is None or not marks:
         return []
     with open_place(settings.lake, "LARDER_LAKE") as place, _aside(settings) as aside:
         current = read_current(place)
-        held = [prefix for prefix in _prefixes(place) if _holds(place, prefix, tokens, aside)]
+        held = [prefix for prefix in _prefixes(place) if _holds(place, prefix, marks, aside)]
         if current is not None and current.prefix in held:
             name = generations(settings).published_generation(settings)
             if name is not None:
@@ -235,8 +235,8 @@ def _open(place: Place, prefix: str, table: LakeTable) -> ds.Dataset:
     )
 
 
-def _holds(place: Place, prefix: str, tokens: list[str], aside: Path) -> bool:
-    """Tell whether any file below the prefix has one of the tokens in a column of keys."""
+def _holds(place: Place, prefix: str, marks: list[str], aside: Path) -> bool:
+    """Tell whether any file below the prefix has one of the marks in a column of keys."""
     for name in place.names(f"{prefix}/"):
         if not name.endswith(".parquet"):
             continue
@@ -249,12 +249,12 @@ def _holds(place: Place, prefix: str, tokens: list[str], aside: Path) -> bool:
         if not keys:
             continue
         is_theirs = " or ".join(
-            f"{warehouse.quoted(column)}::varchar in (select unnest($tokens))" for column in keys
+            f"{warehouse.quoted(column)}::varchar in (select unnest($marks))" for column in keys
         )
         with duckdb.connect() as connection:
             found = connection.execute(
                 f"select 1 from read_parquet($file) where {is_theirs} limit 1",
-                {"tokens": tokens, "file": str(aside / "held.parquet")},
+                {"marks": marks, "file": str(aside / "held.parquet")},
             ).fetchall()
         if found:
             return True
