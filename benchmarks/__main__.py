@@ -17,6 +17,7 @@ NAMES = (
     "segments",
     "hourly",
     "positions",
+    "clicks",
     "crashes",
     "collector",
     "live",

@@ -14,6 +14,7 @@ from larder.errors import BackupError
 from larder.serving.lake import fetched_files, rewrite_without
 from larder.settings import Settings
 from loaders.collector.lander import empty_spool
+from loaders.entities import Domain
 from loaders.erasing import Erasure, erase
 from loaders.erasing.account import AccountTables
 from loaders.erasing.elsewhere import Elsewhere
@@ -27,9 +28,13 @@ class LakeCopies:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
+    def find_keys(self, _person: Person) -> list[str]:
+        """Return none: what was published was built here."""
+        return []
+
     def erase(self, person: Person, report: Erasure) -> None:
         """Take the person out of the lake."""
-        report.copies += rewrite_without(self._settings, person.tokens)
+        report.copies += rewrite_without(self._settings, person.marks)
 
     def copies(self, _texts: Sequence[str]) -> AbstractContextManager[Iterator[tuple[str, Path]]]:
         """Give every file of the lake to be searched."""
@@ -40,9 +45,9 @@ class LakeCopies:
 
 
 def erase_everywhere(
-    settings: Settings, customer_id: str, now: Callable[[], datetime], *, is_driver: bool = False
+    settings: Settings, person_id: str, now: Callable[[], datetime], domain: Domain = "commerce"
 ) -> Erasure:
-    """Erase a customer, or a driver, from everything but the backup, and prove it by searching.
+    """Erase a person of a domain from everything but the backup, and prove it by searching.
 
     Raises:
         LarderError: as `loaders.erasing.erase`; run again, it goes on from there.
@@ -55,7 +60,7 @@ def erase_everywhere(
         if settings.target == "prod":
             exchange_tokens(settings, now)  # whom only another home has met is erased, too
             elsewhere.append(AccountTables(settings, now))
-        return erase(settings, customer_id, now, elsewhere, is_driver=is_driver)
+        return erase(settings, person_id, now, elsewhere, domain)
 
 
 def withdraw_from_backup(settings: Settings, now: Callable[[], datetime]) -> Backup | None:

@@ -319,6 +319,19 @@ def print_erasure(console: Console, erasure: Erasure) -> None:
             f"{len(erasure.copies)} generations of the lake were rewritten or removed.",
             highlight=False,
         )
+    if shared := erasure.left.get("visitor"):
+        console.print(
+            f"{shared:,} devices on which others have signed in, too, keep the clicks that name "
+            "nobody: larder erase --visitor ID removes the device from them, by the visitor id it "
+            "sends.",
+            highlight=False,
+        )
+    if named := erasure.left.get("commerce"):
+        console.print(
+            f"{named:,} customers have signed in on this device; their clicks keep them until "
+            "larder erase CUSTOMER_ID.",
+            highlight=False,
+        )
     for trace in erasure.traces:
         console.print(f"[red]trace left:[/red] {trace}", highlight=False, soft_wrap=True)
     for file in erasure.unsearchable:

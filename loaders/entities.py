@@ -40,6 +40,7 @@ class Field:
     person: Domain | None = None
     token: str | None = None
     personal: bool = False
+    goes_with: Domain | None = None
 
     @property
     def token_column(self) -> str:

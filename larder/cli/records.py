@@ -12,6 +12,7 @@ import click
 from larder.cli.group import DONE, FAILED, larder, now, output, require_account
 from larder.reporting import SHOWN_OF_DEAD_LETTERS, print_dead_letters, print_erasure
 from larder.settings import Settings
+from loaders.entities import Domain
 
 
 @larder.command("dead-letters")
@@ -67,16 +68,18 @@ def redrive_command(settings: Settings, file: Path) -> int:
 
 
 @larder.command("erase")
-@click.argument("customer_id")
-@click.option("--driver", "is_driver", is_flag=True, help="The id is a driver's, not a customer's.")
+@click.argument("person_id", metavar="ID")
+@click.option("--driver", "domain", flag_value="driver", help="The id is a driver's.")
+@click.option("--patient", "domain", flag_value="health", help="The id is a patient's.")
+@click.option("--visitor", "domain", flag_value="visitor", help="The id is a visitor's of menus.")
 @click.pass_obj
-def erase_command(settings: Settings, customer_id: str, is_driver: bool) -> int:
-    """Remove a person from everything there is, and search it all to prove that."""
+def erase_command(settings: Settings, person_id: str, domain: Domain | None) -> int:
+    """Remove a customer from everything there is, and search it all to prove that."""
     from larder.backup.reporting import print_backup
     from larder.erasure import erase_everywhere, withdraw_from_backup
 
     require_account(settings)
-    erasure = erase_everywhere(settings, customer_id, now, is_driver=is_driver)
+    erasure = erase_everywhere(settings, person_id, now, domain or "commerce")
     print_erasure(output, erasure)
     withdrawn = withdraw_from_backup(settings, now)
     if withdrawn is not None:

@@ -104,21 +104,21 @@ def open_table(url: str, table: str) -> ds.Dataset:
         return _open(place, found)
 
 
-def rewrite_without(settings: Settings, tokens: list[str]) -> list[str]:
+def rewrite_without(settings: Settings, marks: list[str]) -> list[str]:
     """Take people out of the lake, who have left the generations of the warehouse already.
 
-    Of what readers have, the files that hold any of the tokens are written anew, and no others;
+    Of what readers have, the files that hold any of the marks are written anew, and no others;
     earlier generations that name such a file are removed, and written anew should a rollback go
     back to them. Returns what was rewritten or removed.
 
     Raises:
         WarehouseError: the lake cannot be used.
     """
-    if settings.lake is None or not tokens:
+    if settings.lake is None or not marks:
         return []
     with open_place(settings.lake, "LARDER_LAKE") as place, _aside(settings) as aside:
         contents = LakeContents(place)
-        held = {one for one in contents.sizes if _holds(place, one, tokens, aside)}
+        held = {one for one in contents.sizes if _holds(place, one, marks, aside)}
         if not held:
             return []
         gone = contents.prefixes_with(held)
@@ -271,8 +271,8 @@ def _open(place: Place, table: LakeTable) -> ds.Dataset:
     )
 
 
-def _holds(place: Place, name: str, tokens: list[str], aside: Path) -> bool:
-    """Tell whether a file has one of the tokens in a column of keys."""
+def _holds(place: Place, name: str, marks: list[str], aside: Path) -> bool:
+    """Tell whether a file has one of the marks in a column of keys."""
     if not name.endswith(".parquet"):
         return False
     place.fetch(name, aside / "held.parquet")
@@ -284,13 +284,13 @@ def _holds(place: Place, name: str, tokens: list[str], aside: Path) -> bool:
     if not keys:
         return False
     is_theirs = " or ".join(
-        f"{warehouse.quoted(column)}::varchar in (select unnest($tokens))" for column in keys
+        f"{warehouse.quoted(column)}::varchar in (select unnest($marks))" for column in keys
     )
     with duckdb.connect() as connection:
         found = connection.execute(
             f"select 1 from read_parquet($file, hive_partitioning = false) where {is_theirs} "
             "limit 1",
-            {"tokens": tokens, "file": str(aside / "held.parquet")},
+            {"marks": marks, "file": str(aside / "held.parquet")},
         ).fetchall()
     return bool(found)
 

@@ -31,7 +31,7 @@ from larder.snowflake import (
 from larder.warehouse import METADATA_TABLE, literal, open_memory, quoted
 from loaders.asides import make_aside, remove_aside
 from loaders.entities import token_columns
-from loaders.erasing.changes import HASH_COLUMN, find_changes
+from loaders.erasing.changes import CLICKS, HASH_COLUMN, find_changes, keys_sql
 from loaders.erasing.person import Person
 from loaders.erasing.report import Erasure
 from loaders.erasing.search import pattern_of
@@ -58,6 +58,14 @@ class AccountTables:
         self._settings = settings
         self._now = now
 
+    def find_keys(self, person: Person) -> list[str]:
+        """Return what names the person's clicks in tables, if they have no id; the build knows."""
+        with _opened(self._settings, "transformer", person.tokens) as (connection, tokens):
+            if f"{ANALYTICS}.{CLICKS}" not in _tables(connection, ANALYTICS):
+                return []  # nothing was built
+            sql = keys_sql(f"{ANALYTICS}.{CLICKS}", f"select word from {tokens}")
+            return [str(key) for (key,) in fetch(connection, sql)]
+
     def erase(self, person: Person, report: Erasure) -> None:
         """Take the person out; the next build is asked for a full refresh.
 
@@ -80,9 +88,9 @@ class AccountTables:
             _count(report, fetch(connection, f"delete from {RECORDS} where {theirs}"))
         with _opened(settings, "loader", person.telling()) as (connection, words):
             _delete_mentions(settings, connection, words, person, report)
-        with _opened(settings, "transformer", person.tokens) as (connection, tokens):
+        with _opened(settings, "transformer", person.marks) as (connection, marks):
             for database in (ANALYTICS, PUBLISHED):
-                _erase_from_tables(connection, database, tokens, report)
+                _erase_from_tables(connection, database, marks, report)
 
     @contextmanager
     def copies(self, texts: Sequence[str]) -> Iterator[Iterator[tuple[str, Path]]]:
@@ -172,7 +180,7 @@ def _delete_mentions(
 
 
 def _erase_from_tables(
-    connection: SnowflakeConnection, database: str, tokens: str, report: Erasure
+    connection: SnowflakeConnection, database: str, marks: str, report: Erasure
 ) -> None:
     """Let the rows of events stay without the person, and delete all others of theirs."""
     columns = fetch(
@@ -183,7 +191,7 @@ def _erase_from_tables(
     for change in find_changes(columns):
         table = f"{database}.{quoted(change.schema)}.{quoted(change.table)}"
         column = quoted(change.column)
-        theirs = f"{column}::varchar in (select word from {tokens})"
+        theirs = f"{column}::varchar in (select word from {marks})"
         statement = f"delete from {table} where {theirs}"
         if change.keeps_row:
             # any other hash will do until the full refresh

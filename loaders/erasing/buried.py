@@ -21,7 +21,7 @@ from loaders.asides import make_aside, remove_aside, sweep_asides
 from loaders.entities import DOMAINS, Domain, Entity, read_entities
 from loaders.erasing.person import Person, find_person
 from loaders.erasing.report import Erasure
-from loaders.erasing.steps import remove, scrub_vault
+from loaders.erasing.steps import remove, scrub_vault, with_keys
 from loaders.landing import LandingFile, find_files
 from loaders.ledger import find_segments
 from loaders.load import create_functions, load
@@ -57,7 +57,7 @@ def erase_buried(
             for domain in person.ids:
                 vault.bury(domain, person.ids[domain])
             tokens = [*dict.fromkeys([*person.tokens, *vault.buried_tokens()])]
-            person = Person(person.ids, tokens, person.values)
+            person = with_keys(settings, Person(person.ids, tokens, person.values))
             report.was_known = bool(tokens or person.texts())
             if report.was_known:
                 remove(settings, zone, connection, vault, person, report, now)
@@ -73,13 +73,15 @@ def _as_one(
     ids: dict[Domain, set[str]],
 ) -> Person:
     """Return all of them as one person: what each is known by, and the patients that they are."""
-    found = [find_person(settings, connection, vault, one) for one in sorted(ids["commerce"])]
+    found = [
+        find_person(settings, connection, vault, "commerce", one) for one in sorted(ids["commerce"])
+    ]
     everything: dict[Domain, list[str]] = {}
     for domain in DOMAINS:
         theirs = {one for person in found for one in person.ids.get(domain, ())}
         everything[domain] = sorted(theirs | ids[domain])
     return Person(
-        {domain: known for domain, known in everything.items() if known or domain == "commerce"},
+        {domain: known for domain, known in everything.items() if known},
         [token for person in found for token in person.tokens],
         [*dict.fromkeys(value for person in found for value in person.values)],
     )

@@ -18,11 +18,12 @@ class Cleaner:
     def __init__(self, entity: Entity, person: Person) -> None:
         self.person = person
         self.removed = self.kept = 0
-        self._fields = [one for one in entity.persons if one.person in person.ids]
+        self._persons = entity.persons
         self._is_about_persons = any(one.personal for one in entity.fields)
         self._texts = person.texts()
         self._mention = re.compile(
             "|".join(rf"(?<![\w-]){re.escape(text)}(?![\w-])" for text in self._texts)
+            or r"(?!)"  # of nobody nothing is looked for
         )
 
     def __call__(self, text: str) -> str | None:
@@ -34,9 +35,13 @@ class Cleaner:
             return None if self._mention.search(text) else text
         if is_export_line(record):
             return self._clean_export(record, text)
-        for one in self._fields:
-            if self._value(record, one) not in self.person.ids[cast(Domain, one.person)]:
-                continue
+        theirs = [
+            one
+            for one in self._persons
+            if self._value(record, one) in self.person.ids.get(cast(Domain, one.person), ())
+        ]
+        gone = {one.person for one in theirs}
+        for one in [*theirs, *(one for one in self._persons if one.goes_with in gone)]:
             if one.required or any(name.startswith("$.") for name in one.sources):
                 return None
             for name in one.sources:

@@ -19,7 +19,7 @@ from larder.warehouse import (
     quoted,
 )
 from loaders.asides import commit
-from loaders.erasing.changes import HASH_COLUMN, find_changes
+from loaders.erasing.changes import CLICKS, HASH_COLUMN, find_changes, keys_sql
 from loaders.erasing.person import Person
 from loaders.erasing.report import Erasure
 
@@ -37,6 +37,20 @@ def find_databases(settings: Settings) -> Iterator[tuple[Path, str | None]]:
         yield generation, PUBLISHED_STORAGE_VERSION
 
 
+def find_keys(settings: Settings, person: Person) -> list[str]:
+    """Return what names the person's clicks in tables, if they have no id; the build knows."""
+    if not settings.build_database.is_file() or not person.tokens:
+        return []
+    tokens = ", ".join(map(literal, person.tokens))
+    with open_memory(settings) as connection:
+        attach(connection, settings.build_database, "present", read_only=True)
+        try:
+            rows = connection.execute(keys_sql(f"present.{CLICKS}", tokens)).fetchall()
+        except duckdb.CatalogException:
+            return []  # nothing was built, or nothing with menus
+    return [row[0] for row in rows]
+
+
 def erase_from_database(
     settings: Settings,
     database: Path,
@@ -52,7 +66,7 @@ def erase_from_database(
     contested records, and those that an erasure which was killed has rewritten: what the build
     makes of these only a full refresh knows, so the next build is asked for one.
     """
-    if not person.tokens:
+    if not person.marks:
         return
     beside = [database.with_name(f".{database.name}.{step}.erasing") for step in (1, 2)]
     for leftover in database.parent.glob(f".{database.name}.*.erasing*"):
@@ -98,11 +112,11 @@ def _tables_with_person(
         "using (database_name, schema_name, table_name) where database_name = $catalog",
         {"catalog": catalog},
     ).fetchall()
-    tokens = ", ".join(literal(token) for token in person.tokens)
+    marks = ", ".join(map(literal, person.marks))
     statements = []
     for change in find_changes(columns):
         name = f"{quoted(change.schema)}.{quoted(change.table)}"
-        condition = f"{quoted(change.column)}::varchar in ({tokens})"
+        condition = f"{quoted(change.column)}::varchar in ({marks})"
         found = connection.execute(
             f"select count(*) from {quoted(catalog)}.{name} where {condition}"
         ).fetchall()[0][0]
@@ -113,7 +127,9 @@ def _tables_with_person(
                 f"returning {HASH_COLUMN if change.has_hash else 'null'}"
             )
         elif found:
-            statements.append(f"delete from cleaned.{name} where {condition} returning null")
+            # a hash that nobody knows: what comes back only a full refresh knows
+            returned = "md5(uuid()::varchar)" if change.comes_back else "null"
+            statements.append(f"delete from cleaned.{name} where {condition} returning {returned}")
     return statements
 
 

@@ -14,6 +14,9 @@ from loaders.erasing.report import Erasure
 class Elsewhere(Protocol):
     """A place, such as the lake, that an erasure has to reach as well."""
 
+    def find_keys(self, person: Person) -> list[str]:
+        """Return what names the person's clicks there, if they have no id."""
+
     def erase(self, person: Person, report: Erasure) -> None:
         """Take the person out, who has left the home already."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -15,6 +14,7 @@ from loaders.ledger import find_segments
 from loaders.vault import Vault
 
 CUSTOMERS, PATIENTS = "accounts/customers", "clinic/patients"
+CLICKS = "menu/menu_events"
 CUSTOMER_SYSTEM = "urn:larder:customer"
 # A shorter id, or one of few digits, stands in many places where it means something else: it is
 # looked for in the fields of persons only.
@@ -23,20 +23,31 @@ LEAST_TELLING_LENGTH = 6
 
 @dataclass(frozen=True)
 class Person:
-    """Hold all that a person is known by: ids by domain, tokens, and telling personal values."""
+    """Hold all that a person is known by: ids by domain, tokens, and telling personal values.
 
-    ids: dict[Domain, list[str]]
-    tokens: list[str]
-    values: list[str]
+    `keys` name clicks in tables, and are made of tokens where a click has no id. `left` counts the
+    others, by domain, who share a device with the person and stay.
+    """
+
+    ids: dict[Domain, list[str]] = field(default_factory=dict)
+    tokens: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    left: dict[Domain, int] = field(default_factory=dict)
+
+    @property
+    def marks(self) -> list[str]:
+        """What stands for the person in a table: tokens, and what is made of them."""
+        return [*self.tokens, *self.keys]
 
     def texts(self) -> list[str]:
         """Return every id and value; a text that contains none of them is not about the person."""
         return [*dict.fromkeys([*(one for ids in self.ids.values() for one in ids), *self.values])]
 
     def telling(self) -> list[str]:
-        """Return what is looked for anywhere: tokens, values, and the ids that tell enough."""
+        """Return what is looked for anywhere: marks, values, and the ids that tell enough."""
         ids = (one for of_domain in self.ids.values() for one in of_domain)
-        return [*dict.fromkeys([*self.tokens, *self.values, *filter(is_telling, ids)])]
+        return [*dict.fromkeys([*self.marks, *self.values, *filter(is_telling, ids)])]
 
     def needles(self) -> list[bytes]:
         """Return the bytes to look for in files, plain and as JSON escapes them."""
@@ -44,37 +55,48 @@ class Person:
         return [*dict.fromkeys(text.encode() for text in [*self.texts(), *escaped])]
 
 
-def find_driver(vault: Vault, driver_id: str) -> Person:
-    """Return what a driver is known by: an id and a token; no record of ours describes them."""
-    unfinished = vault.read_plan(driver_id)
-    planned: list[str] = json.loads(unfinished)["tokens"] if unfinished else []
-    tokens = [*planned, *vault.known_tokens(driver_id, ["driver"])]
-    return Person({"commerce": [], "driver": [driver_id]}, list(dict.fromkeys(tokens)), [])
+def plan_name(domain: Domain, person_id: str) -> str:
+    """Return what the plan of an erasure is kept under: an id may be of two people."""
+    return person_id if domain == "commerce" else f"{domain}|{person_id}"
 
 
 def find_person(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, vault: Vault, customer_id: str
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    vault: Vault,
+    domain: Domain,
+    person_id: str,
 ) -> Person:
-    unfinished = vault.read_plan(customer_id)
-    plan: dict[str, Any] = json.loads(unfinished) if unfinished else {}
-    ids: dict[Domain, list[str]] = {
-        "commerce": [customer_id],
-        "health": [
-            *plan.get("ids", {}).get("health", []),
-            *_patients_of(settings, connection, customer_id),
-        ],
-    }
+    """Return what the person of this id in a domain is known by.
+
+    A customer is all patients that name them, and all visitors of menus that nobody else has
+    signed in as; a driver, a patient or a visitor who is named is nobody else.
+    """
+    unfinished = vault.read_plan(plan_name(domain, person_id))
+    plan = Person(**json.loads(unfinished)) if unfinished else Person()
+    ids: dict[Domain, list[str]] = {domain: [person_id]}
+    left: dict[Domain, int] = {}
+    values: list[str] = []
+    if domain == "commerce":
+        own, shared = _visitors_of(settings, connection, person_id)
+        ids["health"] = _patients_of(settings, connection, person_id)
+        ids["visitor"], left["visitor"] = own, len(shared)
+        values = _telling_values(settings, connection, person_id)
+    elif domain == "visitor":
+        left["commerce"] = _count_signed_in(settings, connection, person_id)
+    ids = {one: [*dict.fromkeys([*plan.ids.get(one, []), *found])] for one, found in ids.items()}
     tokens = [
         token
-        for domain, of_domain in ids.items()
-        for one in of_domain
-        for token in vault.known_tokens(one, [domain])
+        for one, of_domain in ids.items()
+        for known in of_domain
+        for token in vault.known_tokens(known, [one])
     ]
-    values = _telling_values(settings, connection, customer_id)
     return Person(
-        {domain: list(dict.fromkeys(ids[domain])) for domain in ids},
-        list(dict.fromkeys([*plan.get("tokens", []), *tokens])),
-        list(dict.fromkeys([*plan.get("values", []), *values])),
+        ids,
+        [*dict.fromkeys([*plan.tokens, *tokens])],
+        [*dict.fromkeys([*plan.values, *values])],
+        plan.keys,
+        {one: max(number, plan.left.get(one, 0)) for one, number in left.items()},
     )
 
 
@@ -102,6 +124,43 @@ def _patients_of(
         {"identifier": f"{CUSTOMER_SYSTEM}|{customer_id}"},
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def _signed_in(settings: Settings) -> str | None:
+    """Give SQL for each visitor together with a customer who has signed in as them."""
+    records = _good_records(settings, CLICKS)
+    return records and (
+        "(select distinct trim(payload->>'visitor_id') as visitor, "
+        f"trim(payload->>'customer_id') as customer from {records} "
+        "where payload->>'visitor_id' is not null and payload->>'customer_id' is not null)"
+    )
+
+
+def _visitors_of(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, customer_id: str
+) -> tuple[list[str], list[str]]:
+    """Return the visitors that only this customer was, and those that others were, too."""
+    signed_in = _signed_in(settings)
+    if signed_in is None:
+        return [], []
+    rows = connection.execute(
+        f"select visitor, count(*) = 1 from {signed_in} group by visitor "
+        "having bool_or(customer = $customer) order by visitor",
+        {"customer": customer_id},
+    ).fetchall()
+    return [one for one, is_own in rows if is_own], [one for one, is_own in rows if not is_own]
+
+
+def _count_signed_in(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, visitor_id: str
+) -> int:
+    signed_in = _signed_in(settings)
+    if signed_in is None:
+        return 0
+    ((customers,),) = connection.execute(
+        f"select count(*) from {signed_in} where visitor = $visitor", {"visitor": visitor_id}
+    ).fetchall()
+    return int(customers)
 
 
 def _telling_values(

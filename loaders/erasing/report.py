@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from loaders.entities import Domain
+
 
 @dataclass
 class Erasure:
@@ -11,7 +13,8 @@ class Erasure:
 
     `traces` are the files in which something was still found: empty is the proof. `unsearchable`
     are damaged files that could not be looked into, `copies` generations of the lake that were
-    rewritten or removed, `messages` what waited for the event bus.
+    rewritten or removed, `messages` what waited for the event bus. `left` counts the others, by
+    domain, who share a device with the person and stay.
     """
 
     was_known: bool = False
@@ -25,6 +28,7 @@ class Erasure:
     truth_files: int = 0
     messages: int = 0
     tokens: int = 0
+    left: dict[Domain, int] = field(default_factory=dict)
     copies: list[str] = field(default_factory=list)
     searched_files: int = 0
     traces: list[str] = field(default_factory=list)

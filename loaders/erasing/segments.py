@@ -169,7 +169,7 @@ def standing_origins(
 
 def _is_theirs(person: Person) -> str:
     tokens = ", ".join(literal(token) for token in person.tokens) or "null"
-    return " or ".join(f"{column} in ({tokens})" for column in token_columns(person.ids))
+    return " or ".join(f"{column} in ({tokens})" for column in token_columns())
 
 
 def _rows_of(segment: Path) -> str:

@@ -20,13 +20,13 @@ from larder.lock import run_lock
 from larder.settings import Settings
 from larder.warehouse import open_memory
 from loaders.asides import make_aside, remove_aside, sweep_asides
-from loaders.entities import Entity, read_entities
+from loaders.entities import Domain, Entity, read_entities
 from loaders.erasing.cleaner import Cleaner
-from loaders.erasing.databases import erase_from_database, find_databases
+from loaders.erasing.databases import erase_from_database, find_databases, find_keys
 from loaders.erasing.elsewhere import Elsewhere
 from loaders.erasing.landing_files import rewrite_landing_file
 from loaders.erasing.outbox import erase_from_outbox
-from loaders.erasing.person import Person, find_driver, find_person
+from loaders.erasing.person import Person, find_person, plan_name
 from loaders.erasing.proof import prove, words_of
 from loaders.erasing.report import Erasure
 from loaders.erasing.search import contains
@@ -47,18 +47,18 @@ from loaders.zones import NotReadError, Unread, Zone, open_zone
 
 def erase(
     settings: Settings,
-    customer_id: str,
+    person_id: str,
     now: Callable[[], datetime],
     elsewhere: Sequence[Elsewhere] = (),
-    *,
-    is_driver: bool = False,
+    domain: Domain = "commerce",
 ) -> Erasure:
-    """Erase a customer, or a driver, from the home folder, the landing zone and `elsewhere`.
+    """Erase a customer, or who the domain says, from home folder, landing zone and `elsewhere`.
 
     What has landed is loaded first, so that nothing is missed. Records about the person go, in
     dead letters too; events and order lines stay without the person. Patients that name the
-    customer as theirs go as well. A delivery update is about its driver, and goes. Running it again
-    is harmless, and finishes what was killed.
+    customer as theirs go as well, and visitors of menus that only they have signed in as. A
+    delivery update is about its driver, and goes. Running it again is harmless, and finishes what
+    was killed.
 
     Raises:
         LandingError: the id is empty, or the landing zone cannot be read or rewritten.
@@ -66,13 +66,13 @@ def erase(
         WarehouseBusyError: another run, or a reader of the build, did not end in time.
         WarehouseError: a place elsewhere cannot be used.
     """
-    customer_id = customer_id.strip()
-    if not customer_id:
-        raise LandingError("The id is empty: name the customer or driver to erase.")
+    person_id = person_id.strip()
+    if not person_id:
+        raise LandingError("The id is empty: name the person to erase.")
     report = Erasure()
     try:
         with run_lock(settings, "larder erase", now=now), open_zone(settings) as zone:
-            _erase(settings, zone, customer_id, now, report, elsewhere, is_driver=is_driver)
+            _erase(settings, zone, domain, person_id, now, report, elsewhere)
     except NotReadError as error:
         raise _unread_error(error.unread) from error
     return report
@@ -88,12 +88,11 @@ def _unread_error(unread: Unread) -> LandingError:
 def _erase(
     settings: Settings,
     zone: Zone,
-    customer_id: str,
+    domain: Domain,
+    person_id: str,
     now: Callable[[], datetime],
     report: Erasure,
     elsewhere: Sequence[Elsewhere],
-    *,
-    is_driver: bool,
 ) -> None:
     zone.require_rewritable()
     summary = load(settings, now)
@@ -102,22 +101,26 @@ def _erase(
     sweep_asides(settings.raw_folder)
     with open_vault(settings) as vault, open_memory(settings) as connection:
         create_functions(connection, vault)
-        person = (
-            find_driver(vault, customer_id)
-            if is_driver
-            else find_person(settings, connection, vault, customer_id)
-        )
-        report.was_known = bool(person.tokens)
-        vault.write_plan(customer_id, json.dumps(asdict(person)))
-        for domain, ids in person.ids.items():
-            vault.bury(domain, ids)
+        person = find_person(settings, connection, vault, domain, person_id)
+        person = with_keys(settings, person, elsewhere)
+        report.was_known, report.left = bool(person.tokens), person.left
+        vault.write_plan(plan_name(domain, person_id), json.dumps(asdict(person)))
+        for one, ids in person.ids.items():
+            vault.bury(one, ids)
         remove(settings, zone, connection, vault, person, report, now, elsewhere)
-        for domain, ids in person.ids.items():
-            vault.forget(domain, ids)
+        for one, ids in person.ids.items():
+            vault.forget(one, ids)
         for place in elsewhere:
             place.forget(words_of(vault, person), report)
-        vault.write_plan(customer_id, None)
+        vault.write_plan(plan_name(domain, person_id), None)
         scrub_vault(settings, vault, person, report)
+
+
+def with_keys(settings: Settings, person: Person, elsewhere: Sequence[Elsewhere] = ()) -> Person:
+    """Return the person with what is made of their tokens, before any of it is gone."""
+    found = [find_keys(settings, person), *(place.find_keys(person) for place in elsewhere)]
+    keys = [*person.keys, *(key for keys in found for key in keys)]
+    return replace(person, keys=[*dict.fromkeys(keys)])
 
 
 def remove(
@@ -133,7 +136,7 @@ def remove(
     """Take a buried person, or several as one, out of everything but the vault, and prove it."""
     rehashed: dict[str, str] = {}
     for entity in read_entities().values():
-        if any(one.person in person.ids or one.personal for one in entity.fields):
+        if any(one.person or one.personal for one in entity.fields):
             with entity_lock(settings, entity.path, "larder erase", now):
                 rehashed |= _erase_from_entity(settings, zone, connection, entity, person, report)
     Ledger(settings.raw_folder).read().write_cache()  # it repeats what segments knew
@@ -150,7 +153,7 @@ def remove(
 def scrub_vault(settings: Settings, vault: Vault, person: Person, report: Erasure) -> None:
     """Take what was forgotten out of the vault's free pages and log as well, and prove it."""
     vault.scrub()
-    forgotten = [text.encode() for text in [*person.tokens, *person.values]]
+    forgotten = [text.encode() for text in [*person.marks, *person.values]]
     for file in settings.vault_folder.iterdir():
         report.searched_files += 1
         if contains(file, forgotten):

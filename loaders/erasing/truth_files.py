@@ -26,7 +26,7 @@ def erase_from_truth(settings: Settings, person: Person, report: Erasure) -> Non
         # no Parquet by its name: one that a killed erasure leaves is not taken for the truth
         beside = file.with_name(f".{file.name}.erasing")
         try:
-            is_changed = _write_without(file, person.ids["commerce"], beside)
+            is_changed = _write_without(file, person.ids.get("commerce", []), beside)
         except pa.ArrowException:
             is_changed = False
         if is_changed:

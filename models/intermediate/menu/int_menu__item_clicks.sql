@@ -1,11 +1,35 @@
 -- one row per click that the report on items counts, and per view with a dwell once more for it;
 -- neither bots nor double sends. A click without a place has that of the session's first
--- click on the item
+-- click on the item. Streams with new clicks are computed anew; one that has nothing left has a row
+-- without a date, which is taken out
+{{ config(
+    materialized='incremental',
+    unique_key='stream_key',
+    incremental_strategy='delete+insert',
+    post_hook="delete from {{ this }} where event_date is null"
+) }}
+
+{% if is_incremental() -%}
+with touched as (
+    select distinct stream_key
+    from {{ ref('int_menu__sessionised_events') }}
+    where accepted_at > {{ last_accepted(this) }}
+),
+
+events as (
+    select *
+    from {{ ref('int_menu__sessionised_events') }}
+    where
+        is_current and not is_bot and not is_double_send
+        and stream_key in (select touched.stream_key from touched)
+),
+{%- else -%}
 with events as (
     select *
     from {{ ref('int_menu__sessionised_events') }}
     where is_current and not is_bot and not is_double_send
 ),
+{%- endif %}
 
 first_places as (
     select
@@ -35,6 +59,7 @@ orders as (
 placed as (
     select
         events.menu_event_key,
+        events.stream_key,
         events.location_id,
         events.visitor_key,
         case when events.kind = 'section_viewed' then 'section' else 'item' end as scope,
@@ -52,7 +77,8 @@ placed as (
         coalesce(events.occurred_at <= orders.ordered_at, false)
         or coalesce(events.occurred_at <= named_orders.ordered_at, false) as is_ordered,
         events.dwell_seconds,
-        events.event_date
+        events.event_date,
+        events.accepted_at
     from events
     left join first_places
         on
@@ -76,6 +102,7 @@ placed as (
 measured as (
     select
         menu_event_key,
+        stream_key,
         location_id,
         visitor_key,
         scope,
@@ -93,11 +120,13 @@ measured as (
             else 'left'
         end as part,
         cast(null as numeric(18, 3)) as dwell_seconds,
-        event_date
+        event_date,
+        accepted_at
     from placed
     union all
     select
         menu_event_key,
+        stream_key,
         location_id,
         visitor_key,
         scope,
@@ -107,7 +136,8 @@ measured as (
         'dwells' as measure,
         'all' as part,
         dwell_seconds,
-        event_date
+        event_date,
+        accepted_at
     from placed
     where kind in ('item_viewed', 'section_viewed') and dwell_seconds is not null
 ),
@@ -122,6 +152,7 @@ keyed as (
             || coalesce('|i' || length(item_id) || ':' || item_id, '')
             || coalesce('|p' || position, '')
         ) as cell_key,
+        stream_key,
         location_id,
         visitor_key,
         scope,
@@ -131,9 +162,31 @@ keyed as (
         measure,
         part,
         dwell_seconds,
-        event_date
+        event_date,
+        accepted_at
     from measured
 )
 
 select *
 from keyed
+{%- if is_incremental() %}
+union all
+select
+    cast(null as varchar) as menu_event_key,
+    cast(null as varchar) as cell_key,
+    touched.stream_key,
+    cast(null as varchar) as location_id,
+    cast(null as varchar) as visitor_key,
+    cast(null as varchar) as scope,
+    cast(null as varchar) as section,
+    cast(null as varchar) as item_id,
+    cast(null as bigint) as position,
+    cast(null as varchar) as measure,
+    cast(null as varchar) as part,
+    cast(null as numeric(18, 3)) as dwell_seconds,
+    cast(null as date) as event_date,
+    cast(null as timestamp) as accepted_at
+from touched
+left join keyed on touched.stream_key = keyed.stream_key
+where keyed.stream_key is null
+{%- endif %}

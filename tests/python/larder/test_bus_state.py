@@ -178,7 +178,7 @@ def test_who_was_erased_waits_for_the_bus_in_no_restored_home(tmp_path: Path) ->
     assert read_backlog(before).waiting == 2
     with open_vault(before) as vault:
         (token,) = vault.known_tokens("driver-of-mine", ["driver"])
-    erase(settings, "driver-of-mine", now, is_driver=True)
+    erase(settings, "driver-of-mine", now, domain="driver")
     with open_vault(settings) as vault:
         tombstones = vault.tombstones()
 

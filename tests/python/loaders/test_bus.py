@@ -301,7 +301,7 @@ def test_an_erased_driver_waits_for_no_bus(home: Home) -> None:
         (token,) = vault.known_tokens("driver-of-mine", ["driver"])
     assert token.encode() in outbox_file(home.settings).read_bytes()
 
-    report = erase(home.settings, "driver-of-mine", now, is_driver=True)
+    report = erase(home.settings, "driver-of-mine", now, domain="driver")
 
     assert (report.was_known, report.traces, report.messages) == (True, [], 1)
     assert token.encode() not in outbox_file(home.settings).read_bytes()
@@ -332,7 +332,7 @@ def test_an_erasure_of_a_driver_that_was_killed_is_finished_by_the_next(
         with monkeypatch.context() as patch:
             patch.setattr(f"loaders.erasing.steps.{step}", killed)
             with pytest.raises(KeyboardInterrupt):
-                erase(home.settings, "driver-of-mine", now, is_driver=True)
-    assert erase(home.settings, "driver-of-mine", now, is_driver=True).traces == []
+                erase(home.settings, "driver-of-mine", now, domain="driver")
+    assert erase(home.settings, "driver-of-mine", now, domain="driver").traces == []
     assert token.encode() not in outbox_file(home.settings).read_bytes()
     assert [one["event_id"] for one in queued(home)] == ["t2"]
