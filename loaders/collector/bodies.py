@@ -132,16 +132,17 @@ class Form:
 
     def count(self, lines: list[bytes]) -> int:
         """Return how many of the lines are usable."""
-        for decode in self._quick:
-            try:
-                for line in lines:
-                    # the decoder sees that bytes are no UTF-8 only in what it does not skip
-                    if not line.isascii() or not _is_flat(line):
-                        return sum(map(self._is_usable, lines))
-                    decode(line)
-            except _UNREADABLE:
-                continue
-            return len(lines)
+        # the decoder sees that bytes are no UTF-8 only in what it does not skip
+        if all(map(bytes.isascii, lines)) and (
+            max(map(len, lines)) < _SHORTEST_DEEP_LINE or all(map(_is_flat, lines))
+        ):
+            for decode in self._quick:
+                try:
+                    for line in lines:
+                        decode(line)
+                except _UNREADABLE:
+                    continue
+                return len(lines)
         return sum(map(self._is_usable, lines))
 
     def _is_usable(self, line: bytes) -> bool:

@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 _LOOK_UP_AT_ONCE = 900
 _DIGEST_BYTES = 16
+# 32 MiB of write-ahead log
+_WAL_PAGES = 8_000
+_CACHE_KIBIBYTES = 16_384
 # One statement for all claims of a group, from two blobs that hold their digests one after another:
 # a statement a claim would let go of the interpreter's lock each time, and wait to get it back.
 _CLAIM = f"""
@@ -70,6 +73,9 @@ class SigningIds:
         )
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = normal")
+        # ids come in no order, so nearly each changes a page: pages are kept, and written back late
+        self._connection.execute(f"pragma wal_autocheckpoint = {_WAL_PAGES}")
+        self._connection.execute(f"pragma cache_size = -{_CACHE_KIBIBYTES}")
         self._connection.execute(
             "create table if not exists signing_ids "
             "(signing_id blob primary key, body blob not null) without rowid"

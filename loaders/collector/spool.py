@@ -28,8 +28,9 @@ from loaders.collector.signatures import Claim, SigningIds
 
 # A segment becomes landing files when it is so old, or so large.
 SEGMENT_SECONDS = 2.0
-# how long those who are there wait for as many as came the last time
+# how long those who are there wait for as many as came the last time, and how much is enough
 GATHER_SECONDS = 0.002
+GATHER_BYTES = 64 * 1024
 SEGMENT_BYTES = 32 * 1024 * 1024
 QUEUE_BYTES = 64 * 1024 * 1024
 RESERVE_BYTES = 256 * 1024 * 1024
@@ -109,7 +110,7 @@ class Spool:
             self._gather()
 
     def _gather(self) -> None:
-        if len(self._queue) < self._gathered_last:
+        if len(self._queue) < self._gathered_last and self.queued_bytes < GATHER_BYTES:
             self._timer = self._timer or self._loop.call_later(GATHER_SECONDS, self._begin_commit)
         elif not self._is_gathered:
             # in the loop's next turn, so that all that came in this one are of the group
