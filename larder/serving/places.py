@@ -214,10 +214,13 @@ def open_place(url: str, name: str, endpoint: str | None = None) -> Iterator[Pla
 
 @cache
 def _session() -> Any:
-    """Return the SDK's session, which takes a while to make; who has no bucket needs none."""
+    """Return the SDK's session, which takes a while to make; who has no bucket needs none.
+
+    AWS_REGION counts before AWS_DEFAULT_REGION, the only one that this SDK reads by itself.
+    """
     import boto3
 
-    return boto3.Session()
+    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
 
 
 def _sdk_errors() -> tuple[type[Exception], ...]:

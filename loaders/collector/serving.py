@@ -18,7 +18,6 @@ import uvicorn
 from larder.errors import SettingsError
 from larder.settings import Settings
 from larder.stopping import stopping_on_signals
-from loaders.collector import spool as spooling
 from loaders.collector.app import Collector
 from loaders.collector.connection import Connection
 from loaders.collector.disk import Disk
@@ -125,15 +124,14 @@ def opened_spool(
 ) -> Iterator[Spool]:
     """Give the spool, and see that what is in it lands."""
     folder, disk = settings.spool_folder, disk or Disk()
-    # one collector a process, so what is the process's is the collector's
-    spooling.SEGMENT_SECONDS = settings.collector_hold_seconds
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if settings.landing_bucket is None:  # so that a load may follow it before anything came
         settings.landing_folder.mkdir(parents=True, exist_ok=True)
+    hold = settings.collector_hold_seconds
     with (
         closing(SigningIds(folder / "signing_ids.sqlite")) as signing_ids,
         closing(Lander(settings, folder, measures, log)) as lander,
-        closing(Spool(folder, signing_ids, lander.give, measures, disk)) as spool,
+        closing(Spool(folder, signing_ids, lander.give, hold, measures, disk, log)) as spool,
     ):
         measures.gauge(
             "larder_collector_queued_bytes",

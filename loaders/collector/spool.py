@@ -8,6 +8,7 @@ than the last sync was for, the others are waited for a moment: who was answered
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -26,11 +27,10 @@ from loaders.collector.measures import Measures
 from loaders.collector.segments import Segment
 from loaders.collector.signatures import Claim, SigningIds
 
-# A segment becomes landing files when it is so old, or so large.
-SEGMENT_SECONDS = 2.0
 # how long those who are there wait for as many as came the last time, and how much is enough
 GATHER_SECONDS = 0.002
 GATHER_BYTES = 64 * 1024
+# A segment becomes landing files when it is so large, if it was not held long enough before.
 SEGMENT_BYTES = 32 * 1024 * 1024
 QUEUE_BYTES = 64 * 1024 * 1024
 RESERVE_BYTES = 256 * 1024 * 1024
@@ -60,7 +60,8 @@ class Waiting(msgspec.Struct, gc=False):
 class Spool:
     """Take lines from one event loop and make them durable.
 
-    `close_segment` is called, in the writing thread, with each segment that is to land.
+    `close_segment` is called, in the writing thread, with each segment that is to land: some
+    `hold_seconds` after its first line.
     """
 
     def __init__(
@@ -68,19 +69,20 @@ class Spool:
         folder: Path,
         signing_ids: SigningIds,
         close_segment: Callable[[Segment], None],
+        hold_seconds: float,
         measures: Measures,
         disk: Disk,
-        *,
-        queue_bytes: int = QUEUE_BYTES,
-        reserve_bytes: int = RESERVE_BYTES,
+        log: logging.Logger,
     ) -> None:
         self._folder = folder
         self._signing_ids = signing_ids
         self._close_segment = close_segment
+        self._hold_seconds = hold_seconds
         self._measures = measures
         self._disk = disk
-        self._most_queued = queue_bytes
-        self._reserve = reserve_bytes
+        self._log = log
+        # what keeps lines from being durable, as the log has it
+        self._trouble = ""
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Waiting] = deque()
         # a token for each group that is to be committed
@@ -102,7 +104,7 @@ class Spool:
         Raises:
             SpoolFullError: they are not kept; the sender has to come again.
         """
-        if self._is_closing or self.queued_bytes >= self._most_queued:
+        if self._is_closing or self.queued_bytes >= QUEUE_BYTES:
             raise SpoolFullError("the queue is full")
         self.queued_bytes += waiting.size
         self._queue.append(waiting)
@@ -128,7 +130,7 @@ class Spool:
     def has_room(self) -> bool:
         """Tell whether the disk has more than its reserve."""
         try:
-            return self._disk.free_bytes(self._folder) > self._reserve
+            return self._disk.free_bytes(self._folder) > RESERVE_BYTES
         except OSError:
             return False
 
@@ -156,12 +158,12 @@ class Spool:
     def _seconds_left(self) -> float | None:
         if self._segment is None:
             return None
-        return max(self._opened + SEGMENT_SECONDS - time.monotonic(), 0.0)
+        return max(self._opened + self._hold_seconds - time.monotonic(), 0.0)
 
     def _is_due(self) -> bool:
         return self._segment is not None and (
             self._segment.size >= SEGMENT_BYTES
-            or time.monotonic() - self._opened >= SEGMENT_SECONDS
+            or time.monotonic() - self._opened >= self._hold_seconds
         )
 
     def _give_segment_away(self) -> None:
@@ -180,15 +182,27 @@ class Spool:
             kept = [one.received for one, out in zip(group, outcomes, strict=True) if out is None]
             if kept:
                 self._append(_frames(kept))
+                self._tell_log("")
         except Exception as error:
+            self._tell_log(str(error))
             self._measures.commit_failures.inc()
             outcomes = [out or SpoolFullError(str(error)) for out in outcomes]
         self._measures.commit_seconds.observe(time.monotonic() - started)
         with suppress(RuntimeError):  # the loop is gone: nobody waits any more
             self._loop.call_soon_threadsafe(self._tell, group, outcomes)
 
+    def _tell_log(self, trouble: str) -> None:
+        """Say once that a trouble has begun, and that it is over."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            self._log.error("nothing is kept", extra={"why": trouble})
+        else:
+            self._log.info("kept again")
+
     def _append(self, data: bytes) -> None:
-        if self._disk.free_bytes(self._folder) < self._reserve + len(data):
+        if self._disk.free_bytes(self._folder) < RESERVE_BYTES + len(data):
             raise SpoolFullError("the disk is full")
         if self._segment is None:
             self._segment = Segment(self._folder, datetime.now(UTC), self._disk)

@@ -230,11 +230,13 @@ def test_who_is_answered_and_sends_again_shares_a_sync(
     assert disk.syncs < 2 * rounds
 
 
-def test_a_full_disk_takes_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_takes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     disk = FaultyDisk()
     home = tmp_path / "home"
-    kept, refused = kept_on(home, disk, lambda: setattr(disk, "free", 1000))
+    with caplog.at_level(logging.INFO, "test"):
+        kept, refused = kept_on(home, disk, lambda: setattr(disk, "free", 1000))
     assert sorted(refused) == ["5", "6", "7", "8", "9"]
+    assert caplog.messages == ["nothing is kept", "kept again"]
     assert keys_in_raw(home) == dict.fromkeys(kept, 1)
 
 
