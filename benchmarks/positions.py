@@ -91,6 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--vans", type=int, default=VANS)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args(arguments)
+    least = 10 * 2 * A_TRIP * options.vans
+    if options.positions < least:
+        parser.error(
+            f"a tenth of --positions must be two rounds of each van: give at least {least:,} or "
+            f"fewer --vans than {options.vans}"
+        )
     with tempfile.TemporaryDirectory(prefix="larder-positions-") as folder:
         short = _prepare(Path(folder) / "short", options.positions // 10, options.vans)
         long = _prepare(Path(folder) / "long", options.positions, options.vans)
