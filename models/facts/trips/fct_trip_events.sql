@@ -1,5 +1,5 @@
--- one row per trip event; a position that cannot be right is flagged, never dropped. Of a track that
--- a new or late event touches every event is written anew: the flags of others may have changed
+-- one row per trip event; a position that cannot be right is flagged, never dropped. Of a track
+-- that a new or late event touches every event is written anew: flags of others may have changed
 {{ config(unique_key='event_id', incremental_strategy='delete+insert') }}
 
 {% if is_incremental() -%}
@@ -54,9 +54,10 @@ trip_events as (
     inner join tracks on events.event_id = tracks.event_id
     where
         events.is_current
-        {% if is_incremental() -%}
-        and events.track_key in (select touched.track_key from touched)
-        {%- endif %}
+        and {{
+            'events.track_key in (select touched.track_key from touched)'
+            if is_incremental() else 'true'
+        }}
 )
 
 select *

@@ -1,5 +1,5 @@
--- one row per trip event and geofence around its position, and one without an event for each trip, so
--- that every build knows which trips have been looked at
+-- one row per trip event and geofence around its position, and one without an event for each trip,
+-- so that every build knows which trips have been looked at
 {{ config(
     materialized='incremental', unique_key='trip_id', incremental_strategy='delete+insert'
 ) }}
@@ -92,8 +92,8 @@ sides as (
 ),
 
 -- Each geofence lies in up to four cells of a grid as coarse as it is large: those of its corners.
--- The cells carry the geofence, and the events below their own cell, so that there is one join and it
--- is of equals: given the choice, DuckDB compares every position with every box first.
+-- The cells carry the geofence, and the events below their own cell, so that there is one join and
+-- it is of equals: given the choice, DuckDB compares every position with every box first.
 cells as (
     select distinct
         geofences.geofence_id,
@@ -186,7 +186,7 @@ crossed as (
         on
             boxed.geofence_id = edges.geofence_id
             and boxed.shape = 'polygon'
-            and (edges.from_latitude > boxed.latitude) != (edges.to_latitude > boxed.latitude)
+            and (boxed.latitude < edges.from_latitude) != (boxed.latitude < edges.to_latitude)
             and boxed.longitude
             < edges.from_longitude
             + (edges.to_longitude - edges.from_longitude)

@@ -73,14 +73,15 @@ looked_at as (
     left join stops on events.track_key = stops.track_key
     where
         events.is_current
-        {% if is_incremental() -%}
-        and events.track_key in (select touched.track_key from touched)
-        {%- endif %}
+        and {{
+            'events.track_key in (select touched.track_key from touched)'
+            if is_incremental() else 'true'
+        }}
 ),
 
--- What it says beside the others of its track, in the order in which they happened. The flag is part
--- of each partition, so a position has the others that are good so far for neighbours, and none of
--- the events has to be joined to itself.
+-- What it says beside the others of its track, in the order in which they happened. The flag is
+-- part of each partition, so a position has the others that are good so far for neighbours, and
+-- no event has to be joined to itself.
 told_once as (
     select
         event_id,
