@@ -35,8 +35,9 @@ class Kind:
     """Describe events: their entity, the models of theirs and how to write a history.
 
     `write` gets a home, a number of events and how many come at once, and leaves the landing files
-    of all but the last hour, which is to lie in `hour_of`. `counts` is SQL for one text over the
-    build. `whole` are the models that are made whole each time, which the ratio leaves out: what
+    of all but the last hour, which is to lie in `hour_of`; the shortest one that it can write has
+    `least` events for each of those that come at once. `counts` is SQL for one text over the build.
+    `whole` are the models that are made whole each time, which the ratio leaves out: what
     they cost is told by the million events.
     """
 
@@ -45,6 +46,7 @@ class Kind:
     selected: tuple[str, ...]
     write: Callable[[Settings, int, int], None]
     counts: str
+    least: int = 1
     whole: frozenset[str] = frozenset()
 
 
@@ -62,6 +64,12 @@ def measure(
     parser.add_argument("--at-once", type=int, default=at_once)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args(arguments)
+    least = 10 * kind.least * options.at_once
+    if options.events < least:
+        parser.error(
+            f"a tenth of --events is the shorter history: give at least {least:,}, or fewer "
+            f"--at-once than {options.at_once}"
+        )
     with tempfile.TemporaryDirectory(prefix=f"larder-{kind.name}-") as folder:
         homes = {
             name: _prepare(kind, Path(folder) / name, number, options.at_once)

@@ -130,6 +130,7 @@ KIND = Kind(
     entity="trips/trip_events",
     selected=("+fct_trips", "+fct_geofence_visits", "+dim_geofences"),
     write=_write,
+    least=2 * A_TRIP,  # two rounds of each van
     counts="""
         select (select count(*) from marts.fct_trips) || ' trips, '
         || (select count(*) from marts.fct_geofence_visits where evidence = 'derived')

@@ -40,51 +40,22 @@ counted as (
     group by trip_id
 ),
 
-neighbours as (
-    select
-        trip_id,
-        event_id,
-        latitude,
-        longitude,
-        occurred_at,
-        lag(latitude) over (partition by trip_id order by occurred_at, event_id)
-            as last_latitude,
-        lag(longitude) over (partition by trip_id order by occurred_at, event_id)
-            as last_longitude,
-        lag(occurred_at) over (partition by trip_id order by occurred_at, event_id)
-            as last_occurred_at
-    from events
-    where position_flag = 'good'
-),
-
+-- nobody knows what happened in a gap; a leg from before a jump to after it may be too fast for one
 legs as (
     select
         trip_id,
-        event_id,
-        occurred_at,
-        {{ haversine_metres('last_latitude', 'last_longitude', 'latitude', 'longitude') }}
-            as metres,
-        {{ dbt.datediff('last_occurred_at', 'occurred_at', 'millisecond') }} -- noqa: LT05
-        / 1000.0 as seconds,
-        {{ speed_kmh('last_', '') }} as leg_kmh
-    from neighbours
-    where last_occurred_at is not null
-),
-
--- nobody knows what happened in a gap; a leg from before a jump to after it may be too fast for one
-judged as (
-    select
-        trip_id,
-        event_id,
-        occurred_at,
+        position_number,
         metres,
         seconds,
-        leg_kmh,
-        leg_kmh <= {{ var('most_speed_kmh') }} as is_driven,
+        speed_kmh,
+        speed_kmh <= {{ var('most_speed_kmh') }} as is_driven,
         seconds > {{ var('trip_gap_seconds') }} as is_gap,
-        leg_kmh < {{ var('stop_speed_kmh') }}
+        speed_kmh < {{ var('stop_speed_kmh') }}
         and seconds <= {{ var('trip_gap_seconds') }} as is_slow
-    from legs
+    from {{ ref('int_trips__tracks') }}
+    where
+        position_number > 1
+        and trip_id in (select touched.trip_id from touched)
 ),
 
 standing_legs as (
@@ -94,10 +65,10 @@ standing_legs as (
         is_slow,
         sum(case when is_slow then 0 else 1 end) over (
             partition by trip_id
-            order by occurred_at, event_id
+            order by position_number
             rows between unbounded preceding and current row
         ) as spell
-    from judged
+    from legs
 ),
 
 spells as (
@@ -124,10 +95,10 @@ driven as (
     select
         trip_id,
         sum(case when is_driven then metres else 0 end) as distance_metres,
-        max(case when is_driven then leg_kmh end) as max_speed_kmh,
+        max(case when is_driven then speed_kmh end) as max_speed_kmh,
         sum(case when is_gap then 1 else 0 end) as gap_count,
         sum(case when is_gap then seconds else 0 end) as gap_seconds
-    from judged
+    from legs
     group by trip_id
 ),
 

@@ -18,9 +18,10 @@ MOST_COPIES = 3
 PUBLIC_LAYERS = ("facts", "dimensions", "scores", "reports")
 
 
-# A null of these is a value: everywhere, no issue, nobody knows, no visit.
+# A null of these is a value: everywhere, no issue, nobody knows, no visit, no position.
 NULL_IN_KEYS = {
     "int_catalog__promoted_times": {"location_id"},
+    "int_trips__positions_inside": {"event_id", "geofence_id"},
     "int_trips__visits": {"geofence_id", "evidence", "visit_number"},
     "int_quality__segment_issues": {"reason", "detail"},
     "int_stock__units_held": {"expires_on"},
