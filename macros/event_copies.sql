@@ -3,10 +3,11 @@
     content hash has copy_number 1; the losers stay, so that what they touched is recomputed when
     they lose. Nearly all events come once, so only those that do not are sorted and compared.
 
-    staged: the staging model. columns: of it, event_id and content_hash among them, renamed by `as`.
-    earliest: the moments by which one of several deliveries of the same copy stays.
+    staged: the staging model. columns: of it, event_id, content_hash and received_at among them,
+    renamed by `as`. Of several deliveries of one copy the first to arrive stays, whichever was
+    loaded first; of equals the known one, then by the moments in `ties`.
 -#}
-{% macro event_copies(staged, columns, earliest) -%}
+{% macro event_copies(staged, columns, ties) -%}
 {%- set names = [] -%}
 {%- for column in columns %}{% do names.append(column.split(' ') | last) %}{% endfor -%}
 {%- set is_new = newly_accepted(this) if is_incremental() else 'true' -%}
@@ -28,8 +29,8 @@ contested_copies as (
 ),
 
 different_copies as (
-    select * from contested_copies qualify row_number() over (
-        partition by event_id, content_hash order by is_new, {{ earliest | join(', ') }}) = 1
+    select * from contested_copies qualify row_number() over (partition by event_id, content_hash
+        order by received_at, is_new, {{ ties | join(', ') }}) = 1
 ),
 
 copies as (

@@ -21,7 +21,7 @@
     'received_at'
 ] %}
 
-with {{ event_copies(ref('stg_fridge__stock_events'), columns, ['accepted_at', 'received_at']) }},
+with {{ event_copies(ref('stg_fridge__stock_events'), columns, ['accepted_at']) }},
 
 marked as (
     select

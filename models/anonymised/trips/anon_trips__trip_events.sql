@@ -28,9 +28,9 @@
     'processed_at'
 ] %}
 
-{% set earliest = ['accepted_at', 'received_at', 'processed_at'] %}
+{% set ties = ['accepted_at', 'processed_at'] %}
 
-with {{ event_copies(ref('stg_trips__trip_events'), columns, earliest) }},
+with {{ event_copies(ref('stg_trips__trip_events'), columns, ties) }},
 
 marked as (
     select
