@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-import re
+import string
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ PUBLISHED_ENTITY = "trips/trip_events"
 TYPES_SEED = PROJECT_ROOT / "seeds" / "published_event_types.csv"
 VERSION = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "\t\n\r", " "))
 
 # Gives a name for a content, which without the vault's key confirms no guess of it.
 NameOf = Callable[[bytes], str]
@@ -62,14 +63,18 @@ def read_messages(
     if not segments or not types:
         return
     entity = read_entities()[PUBLISHED_ENTITY]
-    persons = [field.name for field in entity.fields if field.person or field.personal]
     rows = connection.execute(_chosen_sql(entity, segments, types))
     assert rows.description is not None
     columns = [column[0] for column in rows.description]
     while batch := rows.fetchmany(1000):
         for values in batch:
             row = dict(zip(columns, values, strict=True))
-            yield _message(row, [row[name] for name in persons if row[name]], name_of)
+            persons = [
+                (row[field.name], row[field.token_column])
+                for field in entity.persons
+                if row[field.name]
+            ]
+            yield _message(row, persons, name_of)
 
 
 def _chosen_sql(entity: Entity, segments: Sequence[Path], types: Sequence[str]) -> str:
@@ -78,14 +83,15 @@ def _chosen_sql(entity: Entity, segments: Sequence[Path], types: Sequence[str]) 
     # most events are positions: only what may be of a chosen type is worth reading as JSON
     may_be = " or ".join(f"contains(payload, {literal(one)})" for one in (*types, "\\u"))
     fields = ", ".join(quoted(field.name) for field in entity.fields)
+    tokens = ", ".join(field.token_column for field in entity.persons)
     return f"""
         with candidates as (
-            select payload as line, natural_key, content_hash, received_at, driver_token
+            select payload as line, natural_key, content_hash, received_at, {tokens}
             from read_parquet([{files}], hive_partitioning = false)
             where rejection_reason is null and payload is not null and ({may_be})
         ),
         typed as ({typed_fields_sql(entity, "candidates")})
-        select natural_key, received_at, driver_token, {fields}
+        select natural_key, received_at, {tokens}, {fields}
         from typed
         where event_type in ({names})
         qualify row_number() over (
@@ -95,28 +101,43 @@ def _chosen_sql(entity: Entity, segments: Sequence[Path], types: Sequence[str]) 
     """
 
 
-def _message(row: dict[str, Any], persons: Sequence[str], name_of: NameOf) -> Message:
+def _words(text: str) -> str:
+    return f" {text.translate(_PUNCTUATION)} "
+
+
+def pseudonymised(text: str | None, persons: Sequence[tuple[str, str | None]]) -> str | None:
+    """Return a text with tokens for the ids of people in it, as the macro of that name does.
+
+    `persons` are pairs of an id and its token.
+    """
+    if not text:
+        return text
+    read = text
+    for identifier, token in persons:
+        if identifier in text and _words(identifier) in _words(text):
+            read = read.replace(identifier, token or "-")
+    return read
+
+
+def _message(
+    row: dict[str, Any], persons: Sequence[tuple[str, str | None]], name_of: NameOf
+) -> Message:
     event_key = name_of(b"event " + row["natural_key"].encode())
     trip_key = name_of(b"trip " + row["trip_id"].encode()) if row["trip_id"] else None
-
-    def without_persons(text: str | None, instead: str | None = None) -> str | None:
-        if text and any(re.search(rf"(?<!\w){re.escape(one)}(?!\w)", text) for one in persons):
-            return instead
-        return text
 
     is_placed = row["longitude"] is not None and row["latitude"] is not None
     content = {
         "version": VERSION,
         # where the sender gave none, its key would be a hash of all that was sent, the driver's
         # id among it, and so would confirm a guess of that
-        "event_id": without_persons(row["event_id"], event_key) or event_key,
+        "event_id": pseudonymised(row["event_id"], persons) or event_key,
         "event_type": row["event_type"],
         "occurred_at": _instant(row["occurred_at"]),
         "received_at": _instant(row["received_at"]),
         "driver_key": row["driver_token"],
-        "trip_id": without_persons(row["trip_id"], trip_key),
-        "trip_external_id": without_persons(row["trip_external_id"]),
-        "geofence_id": without_persons(row["geofence_id"]),
+        "trip_id": pseudonymised(row["trip_id"], persons),
+        "trip_external_id": pseudonymised(row["trip_external_id"], persons),
+        "geofence_id": pseudonymised(row["geofence_id"], persons),
         "longitude": float(row["longitude"]) if is_placed else None,
         "latitude": float(row["latitude"]) if is_placed else None,
     }

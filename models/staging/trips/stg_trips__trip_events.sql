@@ -1,5 +1,11 @@
 -- one row per accepted record of trips/trip_events, in one shape, whatever shape it came in; what
 -- was delivered twice is here twice: the next layer removes it, where only new records are seen
+{% set persons = [
+    ('driver_id', 'driver_token'),
+    ('account_id', 'account_token'),
+    ('trip_account_id', 'trip_account_token')
+] -%}
+
 with records as (
     select
         payload,
@@ -23,6 +29,24 @@ typed as (
         account_token,
         trip_account_token,
         natural_key,
+        {{ json_text('payload', [
+            'driver_id',
+            '_id',
+            'event.user._id',
+            'user._id'
+        ]) }} as driver_id,
+        {{ json_text('payload', [
+            'account_id',
+            'MMUserId',
+            'event.user.MMUserId',
+            'user.MMUserId'
+        ]) }} as account_id,
+        {{ json_text('payload', [
+            'trip_account_id',
+            'trip.MMUserId',
+            'event.user.trip.MMUserId',
+            'user.trip.MMUserId'
+        ]) }} as trip_account_id,
         {{ json_text('payload', [
             'trip_id',
             'trip._id',
@@ -110,6 +134,39 @@ typed as (
     from records
 ),
 
+-- the ids of people end here, also those that a sender wrote into other fields
+without_ids as (
+    select
+        driver_token,
+        account_token,
+        trip_account_token,
+        {% for text in [
+            'natural_key',
+            'trip_id',
+            'trip_external_id',
+            'route_session_id',
+            'geofence_id',
+            'event_type',
+            'route_session_type'
+        ] -%}
+        {{ pseudonymised(text, persons) }} as {{ text }},
+        {% endfor -%}
+        latitude,
+        longitude,
+        is_live,
+        has_own_id,
+        occurred_at,
+        trip_created_at,
+        trip_updated_at,
+        trip_started_at,
+        content_hash,
+        segment,
+        received_at,
+        processed_at,
+        accepted_at
+    from typed
+),
+
 -- A record without an id has its content for a key, which a guess of the driver could be checked
 -- with; here it is named by what may be published of it.
 named as (
@@ -149,7 +206,7 @@ named as (
         received_at,
         processed_at,
         accepted_at
-    from typed
+    from without_ids
 )
 
 select *

@@ -23,6 +23,7 @@ from larder.live_models import live_models
 from larder.serving.publish import list_generations, publish, rollback
 from larder.serving.reading import run_query
 from larder.settings import Settings
+from loaders.bus.messages import read_messages
 from loaders.compaction import LEAST_PARTS, compact
 from loaders.segments import segment_rows
 
@@ -124,6 +125,37 @@ def test_no_column_of_any_table_tells_who_somebody_is(home: Home) -> None:
         rows = ask(home, f"select * from live.{table}")
         assert len(rows) == 1
         assert PERSON not in str(rows)
+
+
+def test_a_driver_in_another_field_is_a_token_in_the_tables_and_on_the_bus_alike(
+    home: Home,
+) -> None:
+    sent = trip_event(
+        1,
+        _id=f"{PERSON}/17",
+        type="user.stopped_trip",
+        user={
+            "_id": PERSON,
+            "MMUserId": "a1",
+            "trip": {"_id": f"round-{PERSON}-a1", "externalId": f"{PERSON}s a12", "MMUserId": "a1"},
+        },
+        geofence={"_id": f'home "{PERSON}"\\x'},
+    )
+    home.land("trips/trip_events/a.ndjson", line(sent))
+    home.load()
+    fields = ("event_id", "trip_id", "trip_external_id", "geofence_id")
+    (row,) = ask(home, f"select {', '.join(fields)} from live.trip_events")
+    ((driver, account),) = ask(home, "select driver_key, account_key from live.trip_events")
+    assert row == (
+        f"{driver}/17",
+        f"round-{driver}-{account}",
+        f"{PERSON}s a12",  # other words, of which ids are a part
+        f'home "{driver}"\\x',
+    )
+    segments = list((home.settings.raw_folder / "trips/trip_events").rglob("*.parquet"))
+    with duckdb.connect() as connection:
+        (message,) = read_messages(connection, segments, lambda content: content.hex())
+    assert tuple(json.loads(message.body)[field] for field in fields) == row
 
 
 def test_an_audit_marks_and_keeps_out(home: Home) -> None:
