@@ -84,8 +84,7 @@ counted as (
 viewed_items as (
     select distinct
         session_key,
-        -- as JSON has it
-        replace(replace(item_id, chr(92), chr(92) || chr(92)), '"', chr(92) || '"') as item_text
+        {{ json_string('item_id') }} as item_text
     from events
     where is_current and kind = 'item_viewed' and not is_double_send and item_id is not null
 ),
@@ -93,8 +92,7 @@ viewed_items as (
 viewed_lists as (
     select
         session_key,
-        '["' || {{ dbt.listagg("item_text", "'\",\"'", "order by item_text") }} || '"]'
-            as viewed_item_ids
+        '[' || {{ dbt.listagg("item_text", "','", "order by item_text") }} || ']' as viewed_item_ids
     from viewed_items
     group by session_key
 ),

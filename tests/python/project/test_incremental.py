@@ -63,7 +63,7 @@ def scattered(files: Files, chance: random.Random) -> Iterator[Files]:
 
 
 def land(settings: Settings, chunk: Files, name: str) -> None:
-    """Write one file an entity and load them."""
+    """Write one file an entity."""
     for entity, records in chunk.items():
         file = settings.landing_folder / entity / f"{name}.ndjson"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +71,11 @@ def land(settings: Settings, chunk: Files, name: str) -> None:
         if entity in ARRIVED:
             moment = (FIRST_DAY + ARRIVED[entity][name]).timestamp()
             os.utime(file, (moment, moment))
+
+
+def land_and_load(settings: Settings, chunk: Files, name: str) -> None:
+    """Write one file an entity and load them."""
+    land(settings, chunk, name)
     load(settings, lambda: datetime.now(UTC))
 
 
@@ -121,12 +126,12 @@ def test_any_order_and_chunks_give_the_tables_of_one_load(
         result = dbt.run(settings.home, *arguments, LARDER_AS_OF=as_of)
         assert result.success, (result.message, result.problems)
 
-    land(settings, first, "first")
+    land_and_load(settings, first, "first")
     run("build", "--exclude", f"{SCORES}+", *WITHOUT_TESTS)
-    land(settings, second, "second")
+    land_and_load(settings, second, "second")
     # the clock runs ahead and is set back
     run("run", "--select", REMEMBER, "--exclude", *NOT_AGAIN, as_of="2024-04-01T00:00:00Z")
-    land(settings, third, "third")
+    land_and_load(settings, third, "third")
     if changes_come_alone:
         run("run", "--select", REMEMBER, "--exclude", *NOT_AGAIN)
     before = tables(settings)
@@ -141,6 +146,18 @@ def test_any_order_and_chunks_give_the_tables_of_one_load(
     for name, rows in full.items():
         surplus, missing = sorted(incremental[name] - rows), sorted(rows - incremental[name])
         assert (surplus[:3], missing[:3]) == ([], []), name
+
+    # as it would have been, had all files been there at once
+    together = Settings(home=tmp_path / "together", key_file=tmp_path / "key")
+    for name, chunk in (("first", first), ("second", second), ("third", third)):
+        land(together, chunk, name)
+    load(together, lambda: datetime.now(UTC))
+    result = dbt.run(together.home, "run", "--select", "+int_trips__tracks")
+    assert result.success, (result.message, result.problems)
+    tracks = "intermediate.int_trips__tracks"
+    surplus = sorted(full[tracks] ^ tables(together)[tracks])
+    assert surplus[:3] == []
+
     delivery = ("fct_trip_events", "fct_trips", "fct_geofence_visits")
     for name in (
         "fct_sales",

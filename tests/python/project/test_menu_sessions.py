@@ -48,7 +48,7 @@ def random_clicks(chance: random.Random) -> list[Record]:
                 "location_id": chance.choice(["diner", "diner", "diner", "bar"]),
                 "visitor_id": None if chance.random() < 0.02 else f"guest-{visitor}",
                 "kind": chance.choice(KINDS),
-                "item_id": chance.choice(["soup", "cake"]),
+                "item_id": chance.choice(["soup", 'the "cake"\nof the\\day']),
                 "section": "mains",
                 "position": 1,
             }
@@ -130,13 +130,17 @@ def reference(clicks: Iterable[Record]) -> list[dict[str, Any]]:
             now = moment_of(click)
             if before is None or now - before > SESSION_GAP:
                 empty = {"events": 0, "views": 0, "adds": 0, "doubles": 0, "has_order": False}
-                sessions.append({"location_id": location_id, "started_at": now, **empty})
+                sessions.append(
+                    {"location_id": location_id, "started_at": now, **empty, "viewed": set()}
+                )
             session = sessions[-1]
             what = (click["kind"], click["item_id"])
             is_double = what in same and now - same[what] <= DOUBLE_SEND
             session["events"] += 1
             session["doubles"] += is_double
-            session["views"] += click["kind"] == "item_viewed" and not is_double
+            if click["kind"] == "item_viewed" and not is_double:
+                session["views"] += 1
+                session["viewed"].add(click["item_id"])
             session["adds"] += click["kind"] == "item_added" and not is_double
             session["has_order"] |= click["kind"] == "order_placed"
             session["last_event_at"] = before = same[what] = now
@@ -146,15 +150,20 @@ def reference(clicks: Iterable[Record]) -> list[dict[str, Any]]:
 def test_sessions_are_those_of_a_plain_walk_through_the_clicks(clicks: Clicks) -> None:
     rows = clicks.query(
         "select sessions.location_id, started_at, events, item_view_count, item_add_count, "
-        "double_send_count, has_order, last_event_at from marts.fct_menu_sessions as sessions "
+        "double_send_count, has_order, viewed_item_ids, last_event_at "
+        "from marts.fct_menu_sessions as sessions "
         "inner join (select session_key, count(*) as events from marts.fct_menu_events group by 1) "
         "using (session_key) where location_id in ('diner', 'bar')"
     )
-    expected = [tuple(session.values()) for session in reference(clicks.sent)]
-    assert sorted(rows) == sorted(expected)
+    found = [(*row[:7], sorted(json.loads(row[7])), row[8]) for row in rows]
+    expected = [
+        (*list(session.values())[:7], sorted(session["viewed"]), session["last_event_at"])
+        for session in reference(clicks.sent)
+    ]
+    assert sorted(found) == sorted(expected)
     assert len(expected) > 300
     assert sum(session[5] for session in expected) > 30, "hardly a double send"
-    crossing = [session for session in expected if session[1].date() != session[7].date()]
+    crossing = [session for session in expected if session[1].date() != session[8].date()]
     assert crossing, "no session crosses midnight"
 
 
