@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -35,6 +37,9 @@ from larder.reporting import (
     print_upload,
 )
 from larder.settings import Settings
+
+if TYPE_CHECKING:
+    from larder.stopping import Stopping
 
 PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -104,15 +109,23 @@ def _follow(settings: Settings) -> int:
     with ThreadPoolExecutor(1) as beside, stopping_on_signals() as stopping:
         say("following the landing zone")
         # else the first who asks for schema live would wait for that
-        beside.submit(_prepare_live, settings, say)
+        prepared = beside.submit(_prepare_live, settings, say)
+        prepared.add_done_callback(partial(_stop_at_a_bug, stopping))
         publisher = Publisher(settings, now, say, lambda: record_bus(settings, say))
         try:
             publisher.publish()  # what a killed load has left
             follow(settings, now, say, stopping, send)
         finally:
             publisher.close()
+    prepared.result()
     say("ended")
     return DONE
+
+
+def _stop_at_a_bug(stopping: Stopping, done: Future[None]) -> None:
+    """End what stays, so that a bug is seen when it happens and not in weeks."""
+    if done.exception() is not None:
+        stopping.is_asked = True
 
 
 def _prepare_live(settings: Settings, say: Callable[[str], None]) -> None:
