@@ -31,6 +31,8 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from larder.settings import PROJECT_ROOT
+
 SECRET, KEY = "what-the-provider-signs-with", "a-key-for-everything"
 CONNECTIONS = 64
 MOST_P99_MILLISECONDS = 50
@@ -288,12 +290,20 @@ def serving(code: str, arguments: list[str], port: int, home: Path) -> Iterator[
         process.wait(60)
 
 
+@contextmanager
+def folder_on_disk(beside: Path = PROJECT_ROOT / "build") -> Iterator[Path]:
+    """Give a folder that git ignores; /tmp may be in memory, whose syncs cost nothing."""
+    beside.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="larder-collector-", dir=beside) as folder:
+        yield Path(folder)
+
+
 def of_collector(requests: list[bytes], events_each: int = 1, pause: float = 0.0) -> Outcome:
     """Measure the collector, its files on a disk and not in memory."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with folder_on_disk() as folder:
         port = free_port()
         arguments = ["collect", "--port", str(port), str(pause)]
-        with serving(COLLECTOR, arguments, port, Path(folder)) as pid:
+        with serving(COLLECTOR, arguments, port, folder) as pid:
             expected = ANSWER % events_each
             warm, rest = requests[: len(requests) // 20], requests[len(requests) // 20 :]
             send(port, warm, CONNECTIONS, expected)
@@ -305,10 +315,10 @@ def of_flask(requests: list[bytes], way: str) -> Outcome:
     """Measure Flask with an insert for each event."""
     # one thread: a connection of DuckDB is one thread's, and a file that is opened one process's
     code = FLASK.replace("SECRET", repr(SECRET.encode()))
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with folder_on_disk() as folder:
         port = free_port()
         arguments = [str(port), f"{folder}/events.duckdb", way]
-        with serving(code, arguments, port, Path(folder)) as pid:
+        with serving(code, arguments, port, folder) as pid:
             return measure(partial(send_apart, port, requests), pid, requests)
 
 

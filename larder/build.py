@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,9 +140,13 @@ def write_docs(settings: Settings) -> Path:
 
 
 def run_dbt(
-    settings: Settings, arguments: list[str], progress: Progress | None, **environment: str
+    settings: Settings,
+    arguments: list[str],
+    progress: Progress | None,
+    begun: Callable[[subprocess.Popen[str]], None] | None = None,
+    **environment: str,
 ) -> None:
-    """Run a dbt command over the project.
+    """Run a dbt command over the project; `begun` gets its process, and may end it.
 
     Raises:
         BuildError: dbt reported a failure; its last words are in the message.
@@ -178,6 +182,8 @@ def run_dbt(
         text=True,
     ) as process:
         assert process.stdout is not None
+        if begun:
+            begun(process)
         for line in process.stdout:
             _follow(line, last_lines, progress)
     if process.returncode != 0:

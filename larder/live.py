@@ -20,7 +20,7 @@ from larder.serving.built import named_tables, open_built
 from larder.settings import Settings
 from larder.warehouse import METADATA_TABLE, quoted
 from loaders.audit.verdicts import Verdicts, entity_of, segment_names
-from loaders.ledger import read_parts
+from loaders.ledger import holds_only
 from loaders.segments import SEGMENT_SCHEMA, segment_rows
 
 SCHEMA = "live"
@@ -72,12 +72,14 @@ class Live:
             WarehouseError: segments vanish again and again.
         """
         for _ in range(TRIES):
-            segments = self._new_segments(connection)
+            segments: dict[str, bool] = {}
             try:
+                segments = self._new_segments(connection)
                 self._fill(connection, segments)
                 return
-            except duckdb.IOException:
-                if all((self._settings.raw_folder / name).exists() for name in segments):
+            except (FileNotFoundError, duckdb.IOException) as error:
+                are_there = all((self._settings.raw_folder / name).exists() for name in segments)
+                if are_there and not isinstance(error, FileNotFoundError):
                     raise
                 # compacted since they were listed
                 connection.execute(f"drop schema if exists {_HERE} cascade")
@@ -98,15 +100,11 @@ class Live:
         for name in segment_names(self._settings):
             verdict = latest.get(name)
             is_held = verdict is not None and verdict.verdict == "held"
-            if not is_held and name not in contained and not self._is_compacted_of(name, contained):
+            if is_held or name in contained:
+                continue
+            if not holds_only(self._settings.raw_folder / name, contained):
                 found_segments[name] = verdict is not None
         return found_segments
-
-    def _is_compacted_of(self, segment: str, contained: frozenset[str]) -> bool:
-        if "/compacted-" not in segment:
-            return False
-        parts = read_parts(self._settings.raw_folder / segment)
-        return contained.issuperset(parts)
 
     def _fill(self, connection: duckdb.DuckDBPyConnection, segments: dict[str, bool]) -> None:
         connection.execute(f"create schema {_HERE}")

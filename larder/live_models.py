@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,11 +19,13 @@ from typing import Any
 
 from larder.build import run_dbt, target_folder
 from larder.build_state import project_fingerprint
-from larder.errors import BuildError, SettingsError
+from larder.errors import BuildError, LarderError, SettingsError
 from larder.lock import hold
 from larder.settings import Settings
 
+LONGEST_END = 5.0  # seconds until a compilation that is ended is left alone
 Say = Callable[[str], None]
+Begun = Callable[[subprocess.Popen[str]], None]
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,13 @@ class LiveModels:
     models: tuple[Model, ...]
 
 
-def live_models(settings: Settings, say: Say = lambda _: None) -> LiveModels:
+def live_models(
+    settings: Settings, say: Say = lambda _: None, begun: Begun | None = None
+) -> LiveModels:
     """Return the models as this version has them; they are compiled once for each version.
 
-    `say` is told before that, for it takes dbt half a minute. Whoever asks meanwhile waits for it.
+    `say` is told before that, for it takes dbt half a minute, and `begun` gets dbt's process.
+    Whoever asks meanwhile waits for it.
 
     Raises:
         BuildError: dbt could not compile them.
@@ -75,7 +82,7 @@ def live_models(settings: Settings, say: Say = lambda _: None) -> LiveModels:
             settings.live_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = hold(file.with_suffix(".lock"), "schema live", settings.lock_wait_seconds)
             with lock:
-                kept = _read(file, version) or _compiled(settings)
+                kept = _read(file, version) or _compiled(settings, begun)
                 aside = file.with_name(f".{file.name}.tmp")
                 aside.write_text(json.dumps(asdict(kept) | {"version": version}), encoding="utf-8")
                 aside.replace(file)
@@ -85,6 +92,45 @@ def live_models(settings: Settings, say: Say = lambda _: None) -> LiveModels:
                 "schema live is prepared. Ask as the user who loads, or make room."
             ) from None
     return kept
+
+
+class Preparation:
+    """Compile the models beside something else, and end with it."""
+
+    def __init__(self, settings: Settings, say: Say, at_bug: Callable[[], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._at_bug = at_bug
+        self._dbt: subprocess.Popen[str] | None = None
+        self._is_ended = False
+        self._bug: Exception | None = None
+        # a daemon, as it may be waiting for somebody else who compiles
+        self._thread = threading.Thread(target=self._prepare, name="live", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """End it, finished or not, and raise what was our own bug."""
+        self._is_ended = True
+        if self._dbt:
+            self._dbt.terminate()
+        self._thread.join(LONGEST_END)
+        if self._bug:
+            raise self._bug
+
+    def _prepare(self) -> None:
+        try:
+            live_models(self._settings, self._say, self._begun)
+        except LarderError as error:  # whoever asks hears it again
+            if not self._is_ended:
+                self._say(f"schema live is not ready: {error}")
+        except Exception as bug:
+            self._bug = bug
+            self._at_bug()
+
+    def _begun(self, dbt: subprocess.Popen[str]) -> None:
+        self._dbt = dbt
+        if self._is_ended:
+            dbt.terminate()
 
 
 def _read(file: Path, version: str) -> LiveModels | None:
@@ -103,14 +149,14 @@ def _read(file: Path, version: str) -> LiveModels | None:
         return None
 
 
-def _compiled(settings: Settings) -> LiveModels:
+def _compiled(settings: Settings, begun: Begun | None) -> LiveModels:
     """Let dbt compile the models over an empty warehouse."""
     for left in settings.live_folder.glob("compiling-*"):  # by one that was killed
         shutil.rmtree(left, ignore_errors=True)
     home = Path(tempfile.mkdtemp(prefix="compiling-", dir=settings.live_folder))
     apart = settings.model_copy(update={"home": home, "target": "dev"})
     try:
-        run_dbt(apart, ["compile", "--full-refresh", "--select", "+tag:live"], None)
+        run_dbt(apart, ["compile", "--full-refresh", "--select", "+tag:live"], None, begun)
         manifest = (target_folder(apart, "compile") / "manifest.json").read_text(encoding="utf-8")
     except BuildError as error:
         raise BuildError(f"schema live cannot be made. {error}") from None

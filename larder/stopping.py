@@ -34,6 +34,10 @@ class Stopping:
         if was_asked:
             raise KeyboardInterrupt
 
+    def ask(self) -> None:
+        """Ask to end from another thread; a wait goes on until its end."""
+        self.is_asked = True
+
     def wait_for(self, action: Callable[[], T]) -> T | None:
         """Do what only waits; null once it is asked to end."""
         try:

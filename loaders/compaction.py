@@ -23,9 +23,9 @@ from larder.warehouse import literal, open_memory
 from loaders.asides import commit, make_aside, remove_aside
 from loaders.audit.measures import read_history
 from loaders.audit.verdicts import ACCEPTED, Verdict, Verdicts, audit_lock
-from loaders.ledger import find_segments, read_origins, read_parts
+from loaders.ledger import COMPACTED_PREFIX, find_segments, read_origins, read_parts
 from loaders.load import entity_lock
-from loaders.segments import COMPACTED_PREFIX, copy_options, segment_rows
+from loaders.segments import copy_options, segment_rows
 
 # Hours that are over for so long get no more segments, whatever is late.
 LEAST_AGE = timedelta(hours=24)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from loaders.landing import LandingFile
 
 METADATA_KEY = b"larder"
 PARTS_KEY = b"larder_parts"
+COMPACTED_PREFIX = "compacted-"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ def read_parts(segment: Path) -> list[str]:
     metadata = pq.read_metadata(segment).metadata or {}
     parts: list[str] = json.loads(metadata.get(PARTS_KEY, b"[]"))
     return parts
+
+
+def holds_only(segment: Path, known: AbstractSet[str]) -> bool:
+    """Tell whether a compaction made the segment of such alone as are known.
+
+    Raises:
+        FileNotFoundError: another compaction has taken it since it was listed.
+    """
+    parts = read_parts(segment) if segment.name.startswith(COMPACTED_PREFIX) else []
+    return bool(parts) and known >= set(parts)
 
 
 class Ledger:

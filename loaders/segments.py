@@ -36,7 +36,6 @@ from loaders.vault import Vault
 
 # Files that belong to no entity are kept, with their reason, in an entity of their own.
 UNKNOWN = "unknown/files"
-COMPACTED_PREFIX = "compacted-"
 # Written as fast as it gets: nearly every payload, key and hash is a value of its own, so large
 # dictionaries only cost time, and smaller row groups ask the system for less fresh memory.
 PARQUET_OPTIONS = (

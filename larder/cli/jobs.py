@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -87,6 +85,7 @@ def load_command(settings: Settings, is_following: bool, is_singer: bool) -> int
 
 
 def _follow(settings: Settings) -> int:
+    from larder.live_models import Preparation
     from larder.metrics import record_bus
     from larder.pipeline import upload_raw
     from larder.stopping import stopping_on_signals
@@ -100,28 +99,21 @@ def _follow(settings: Settings) -> int:
         with Reporter(messages) as reporter:
             upload_raw(settings, now, reporter.start)
 
-    # the block ends when the thread has: dbt would go on without it, and be told by nobody
-    with ThreadPoolExecutor(1) as beside, stopping_on_signals() as stopping:
+    with stopping_on_signals() as stopping:
         say("following the landing zone")
-        # else the first who asks for schema live would wait for that
-        beside.submit(_prepare_live, settings, say)
-        publisher = Publisher(settings, now, say, lambda: record_bus(settings, say))
+        # else the first who asks for schema live would wait for that; a bug there is seen at once
+        preparation = Preparation(settings, say, stopping.ask)
         try:
-            publisher.publish()  # what a killed load has left
-            follow(settings, now, say, stopping, send)
+            publisher = Publisher(settings, now, say, lambda: record_bus(settings, say))
+            try:
+                publisher.publish()  # what a killed load has left
+                follow(settings, now, say, stopping, send)
+            finally:
+                publisher.close()
         finally:
-            publisher.close()
+            preparation.end()
     say("ended")
     return DONE
-
-
-def _prepare_live(settings: Settings, say: Callable[[str], None]) -> None:
-    from larder.live_models import live_models
-
-    try:
-        live_models(settings, say)
-    except LarderError as error:  # whoever asks hears it again
-        say(f"schema live is not ready: {error}")
 
 
 @larder.command("collect")

@@ -50,7 +50,7 @@ class Speed(click.ParamType[float]):
 )
 @click.option("--live", "is_live", is_flag=True, help="Send vans and guests to a collector.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="With --live: for so long.")
-@click.option("--speed", type=Speed(), default=1.0, help="With --live: so much faster than real.")
+@click.option("--speed", type=Speed(), help="With --live: so much faster than real; 1 or more.")
 @to_option
 @click.pass_obj
 def sample(
@@ -63,7 +63,7 @@ def sample(
     recent_days: int,
     is_live: bool,
     seconds: float | None,
-    speed: float,
+    speed: float | None,
     url: str,
 ) -> int:
     """Write the sample network into the landing zone; with --live send it as if now instead.
@@ -72,11 +72,14 @@ def sample(
     """
     from loaders.sample.network import SampleOptions, write_sample_network
 
-    if speed == 0:
-        raise UsageError("--speed of a live sample is a factor such as 10; max has no end.")
+    if not is_live and not (speed is None and seconds is None):
+        raise UsageError("--speed and --seconds are of a live sample: give --live with them.")
+    # slower than real, the stream would be ahead of the clock; as fast as can be, it has no end
+    if speed is not None and speed < 1:
+        raise UsageError("--speed of a live sample is a factor of 1 or more, such as 10.")
     options = SampleOptions(days, locations, items_per_product, seed, scale, recent_days)
     if is_live:
-        return _send_live(settings, options, speed, seconds, url)
+        return _send_live(settings, options, speed or 1.0, seconds, url)
     with Reporter(messages) as reporter:
         made = write_sample_network(
             settings.landing_folder, settings.truth_folder, options, reporter.start("sample")

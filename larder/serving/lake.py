@@ -73,6 +73,8 @@ def bring_up_to_date(settings: Settings) -> LakeGeneration | None:
             current = contents.standing(name) or _write(settings, contents, name, aside)
             _switch(place, current, aside)
             contents = LakeContents(place)
+        else:
+            _tell_athena(place, current, aside)
         kept = engine.list_generations(settings)
         contents.sweep({current.prefix, *contents.prefixes_of(kept)})
         return current
@@ -129,6 +131,8 @@ def rewrite_without(settings: Settings, marks: list[str]) -> list[str]:
                 _switch(place, _write(settings, contents, name, aside, held), aside)
             else:
                 place.remove(CURRENT)
+        elif current is not None:
+            _tell_athena(place, current, aside)
         contents = LakeContents(place)
         contents.sweep(contents.whole - gone)
         return sorted(gone)
@@ -244,9 +248,18 @@ def _require_equal(place: Place, prefix: str, table: LakeTable, rows: int) -> No
 
 
 def _switch(place: Place, made: LakeGeneration, aside: Path) -> None:
-    ddl = place.read(f"{made.prefix}/{ATHENA}")
     place.write(made.to_json(), CURRENT, aside / "text")
-    place.write((ddl or b"").decode(), ATHENA, aside / "text")
+    _tell_athena(place, made, aside)
+
+
+def _tell_athena(place: Place, current: LakeGeneration, aside: Path) -> None:
+    """Put the DDL of what readers have, unless it is there; before a sweep, as one may be killed.
+
+    An older one names files that the sweep removes.
+    """
+    ddl = place.read(f"{current.prefix}/{ATHENA}") or b""
+    if place.read(ATHENA) != ddl:
+        place.write(ddl.decode(), ATHENA, aside / "text")
 
 
 def _open(place: Place, table: LakeTable) -> ds.Dataset:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from collections.abc import Set as AbstractSet
 from datetime import datetime
-from pathlib import Path
 
 import duckdb
 
@@ -13,8 +11,7 @@ from larder.settings import Settings
 from larder.warehouse import open_memory
 from loaders.bus.messages import Message, read_messages
 from loaders.bus.outbox import Outbox, open_outbox, segment_names
-from loaders.ledger import read_parts
-from loaders.segments import COMPACTED_PREFIX
+from loaders.ledger import holds_only
 from loaders.vault import open_vault
 
 # A compaction may remove a segment between the list and the look into it.
@@ -50,17 +47,11 @@ def _fill(settings: Settings, outbox: Outbox, now: datetime) -> int:
     unread = [
         name
         for name in sorted(present - known)
-        if not _holds_only(settings.raw_folder / name, known)
+        if not holds_only(settings.raw_folder / name, known)
     ]
     queued = outbox.queue(_messages(settings, unread), now) if unread else 0
     outbox.note_read(present)
     return queued
-
-
-def _holds_only(segment: Path, known: AbstractSet[str]) -> bool:
-    """Tell whether a compaction made the segment of such as were read."""
-    parts = read_parts(segment) if segment.name.startswith(COMPACTED_PREFIX) else []
-    return bool(parts) and known >= set(parts)
 
 
 def _messages(settings: Settings, names: Collection[str]) -> list[Message]:

@@ -68,7 +68,9 @@ class Publisher:
         self._thread.start()
 
     def publish(self) -> None:
-        """Queue what was loaded, and let it be sent."""
+        """Queue what was loaded, and let it be sent; a bug of what sends is raised here."""
+        if self._bug is not None:
+            raise self._bug
         try:
             fill(self._settings, self._now)
         except (LarderError, duckdb.Error, OSError) as error:

@@ -23,6 +23,7 @@ from larder.live_models import live_models
 from larder.serving.publish import list_generations, publish, rollback
 from larder.serving.reading import run_query
 from larder.settings import Settings
+from loaders.audit.verdicts import segment_names
 from loaders.bus.messages import read_messages
 from loaders.compaction import LEAST_PARTS, compact
 from loaders.segments import segment_rows
@@ -263,6 +264,37 @@ def test_segments_that_change_while_they_are_read(
 
     monkeypatch.setattr("larder.live.segment_rows", vanishing)
     assert len(events(home)) == 1
+
+
+def test_a_compacted_segment_that_is_compacted_again_before_it_is_opened(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(LEAST_PARTS):
+        arrive(home, number)
+    build_and_publish(home)
+    decide(home, "accepted")
+    compact(home.settings, lambda: NOW + timedelta(days=30))
+    (segment,) = home.settings.raw_folder.glob("*/*/*/*.parquet")
+    arrive(home, LEAST_PARTS)
+
+    def listed(settings: Settings) -> list[str]:
+        names = list(segment_names(settings))
+        if segment.exists():
+            segment.rename(segment.with_name(f"compacted-{'0' * 32}.parquet"))
+        return names
+
+    monkeypatch.setattr("larder.live.segment_names", listed)
+    assert events(home) == [f"e{LEAST_PARTS}"]
+
+
+def test_segments_that_change_all_the_time_are_said_in_a_line(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(home, 1)
+    gone = [f"{STOCK}/process_hour=2024-06-01T00/compacted-{'0' * 32}.parquet"]
+    monkeypatch.setattr("larder.live.segment_names", lambda _: gone)
+    with pytest.raises(WarehouseError, match=r"change while they are read\. Ask again"):
+        events(home)
 
 
 def test_a_query_that_is_no_sql(home: Home) -> None:

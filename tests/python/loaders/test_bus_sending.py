@@ -163,6 +163,21 @@ def test_what_stays_says_once_that_the_bus_is_down_and_once_that_it_is_back(
     assert stream.events() == ["t0", "t1", "t2", "t3"]
 
 
+def test_a_bug_of_what_sends_is_no_failure_of_the_bus_and_ends_the_next_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Sender) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Sender, "send", broken)
+    publisher = Publisher(bus_home(tmp_path).settings, now)
+    wait_until(lambda: not publisher._thread.is_alive())
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        publisher.publish()
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        publisher.close()
+
+
 @pytest.mark.parametrize(
     ("code", "parts"),
     [

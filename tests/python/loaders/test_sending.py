@@ -210,11 +210,32 @@ def test_nobody_there_is_said_at_once(tmp_path: Path) -> None:
         ("replay", "absent.ndjson"),
         ("replay", "absent.ndjson", "--speed", "fast"),
         ("replay", "absent.ndjson", "--speed", "-1"),
-        ("sample", "--live", "--speed", "max"),
     ],
 )
 def test_wrong_use_ends_with_two(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert refused_larder(tmp_path / "home", *arguments).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--live", "--speed", "max"), "a factor of 1 or more"),
+        (("--live", "--speed", "0.5"), "a factor of 1 or more"),
+        (("--speed", "10"), "give --live with them"),
+        (("--speed", "0"), "give --live with them"),
+        (("--seconds", "10"), "give --live with them"),
+    ],
+)
+def test_a_pace_that_a_sample_cannot_have_is_refused_in_a_line(
+    tmp_path: Path, options: tuple[str, ...], part: str
+) -> None:
+    home = tmp_path / "home"
+    # a small one: whoever does not refuse it writes it
+    done = refused_larder(home, "sample", "--days", "2", "--locations", "2", *options)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert part in done.stderr
+    assert not (home / "landing").exists()
 
 
 def events_of(home: Path, entity: str) -> list[dict[str, Any]]:

@@ -240,6 +240,37 @@ def test_whatever_is_killed_the_lake_is_whole(
     assert begun == whole
 
 
+def test_athena_is_told_of_what_a_killed_one_has_switched_to(
+    folder_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run finds its generation in current.json, but athena.sql of the one before."""
+    first = publish_version(folder_settings, 1, rows=10)
+    bring_up_to_date(folder_settings)
+    second = publish_version(folder_settings, 2, rows=10)
+    put = Folder.put
+
+    def dying(self: Folder, file: Path, name: str) -> None:
+        if name == "athena.sql":
+            raise KeyboardInterrupt
+        put(self, file, name)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Folder, "put", dying)
+        bring_up_to_date(folder_settings)
+    assert folder_settings.lake
+    told = Path(folder_settings.lake) / "athena.sql"
+    assert version_in_lake(folder_settings) == 2
+    assert f"generation={first}/" in told.read_text()
+
+    bring_up_to_date(folder_settings)
+
+    of_its_own = Path(folder_settings.lake) / f"generation={second}" / "athena.sql"
+    assert told.read_text() == of_its_own.read_text()
+    before = told.stat()
+    bring_up_to_date(folder_settings)
+    assert told.stat().st_mtime_ns == before.st_mtime_ns
+
+
 def test_what_is_read_back_wrong_never_gets_to_readers(
     folder_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
