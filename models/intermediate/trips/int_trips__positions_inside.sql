@@ -34,7 +34,11 @@ crossing_trips as (
     inner join new_geofences
         on
             trip_events.latitude between new_geofences.south and new_geofences.north
-            and trip_events.longitude between new_geofences.west and new_geofences.east
+            and (
+                trip_events.longitude between new_geofences.west and new_geofences.east
+                or trip_events.longitude + 360 between new_geofences.west and new_geofences.east
+                or trip_events.longitude - 360 between new_geofences.west and new_geofences.east
+            )
     where trip_events.trip_id is not null
 ),
 {%- endif %}
@@ -91,11 +95,17 @@ sides as (
         false as is_east
 ),
 
--- Each geofence lies in up to four cells of a grid as coarse as it is large: those of its corners.
--- The cells carry the geofence, and the events below their own cell, so that there is one join and
--- it is of equals: given the choice, DuckDB compares every position with every box first.
-cells as (
-    select distinct
+-- a circle that reaches beyond 180 degrees goes on at the other side
+turns as (
+    select 0 as degrees
+    union all
+    select 360 as degrees
+    union all
+    select -360 as degrees
+),
+
+boxes as (
+    select
         geofences.geofence_id,
         geofences.shape,
         geofences.centre_latitude,
@@ -103,23 +113,48 @@ cells as (
         geofences.radius_metres,
         geofences.south,
         geofences.north,
-        geofences.west,
-        geofences.east,
+        geofences.west + turns.degrees as west,
+        geofences.east + turns.degrees as east,
         geofences.cell_degrees,
-        floor(
-            case when sides.is_north then geofences.north else geofences.south end
-            / geofences.cell_degrees
-        ) as latitude_cell,
-        floor(
-            case when sides.is_east then geofences.east else geofences.west end
-            / geofences.cell_degrees
-        ) as longitude_cell,
         geofences.is_deleted,
         geofences.updated_at,
         geofences.accepted_at
     from geofences
+    cross join turns
+    where
+        geofences.shape != 'none'
+        and geofences.west + turns.degrees <= 180
+        and geofences.east + turns.degrees >= -180
+),
+
+-- Each geofence lies in up to four cells of a grid as coarse as it is large: those of its corners.
+-- The cells carry the geofence, and the events below their own cell, so that there is one join and
+-- it is of equals: given the choice, DuckDB compares every position with every box first.
+cells as (
+    select distinct
+        boxes.geofence_id,
+        boxes.shape,
+        boxes.centre_latitude,
+        boxes.centre_longitude,
+        boxes.radius_metres,
+        boxes.south,
+        boxes.north,
+        boxes.west,
+        boxes.east,
+        boxes.cell_degrees,
+        floor(
+            case when sides.is_north then boxes.north else boxes.south end
+            / boxes.cell_degrees
+        ) as latitude_cell,
+        floor(
+            case when sides.is_east then boxes.east else boxes.west end
+            / boxes.cell_degrees
+        ) as longitude_cell,
+        boxes.is_deleted,
+        boxes.updated_at,
+        boxes.accepted_at
+    from boxes
     cross join sides
-    where geofences.shape != 'none'
 ),
 
 grids as (
