@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import ssl
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -64,10 +65,10 @@ class Client:
         """See at once whether anybody is there.
 
         Raises:
-            SendingError: nobody answers.
+            SendingError: nobody answers, cannot be trusted, or points elsewhere.
         """
         try:
-            self._pool.request("GET", f"{self.url}/healthz", retries=_retries(_FIRST_TRIES))
+            self._request("GET", "/healthz", _FIRST_TRIES)
         except urllib3.exceptions.HTTPError:
             raise SendingError(
                 f"No collector answers at {self.url}. Start one with `larder collect`, or give the "
@@ -85,19 +86,42 @@ class Client:
         path = WEBHOOK_PATH if is_webhook else f"/v1/{entity.path}"
         headers = {"Content-Type": "application/x-ndjson", **self._proof(entity, is_webhook)}
         try:
-            response = self._pool.request(
-                "POST",
-                f"{self.url}{path}",
-                body=b"\n".join(lines),
-                headers=headers,
-                retries=_retries(_TRIES),
-            )
+            response = self._request("POST", path, _TRIES, b"\n".join(lines), headers)
         except urllib3.exceptions.HTTPError as error:
             raise SendingError(
                 f"The collector at {self.url} takes nothing any more ({type(error).__name__}). "
                 "Look at its log, then send again: what it has taken counts once."
             ) from None
-        return self._understood(response, entity)
+        return self._understood(response, entity, is_webhook)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        times: int,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        try:
+            response = self._pool.request(
+                method,
+                f"{self.url}{path}",
+                body=body,
+                headers=headers,
+                retries=_retries(times),
+                redirect=False,  # what is sent to a page that moved is lost without a word
+            )
+        except urllib3.exceptions.MaxRetryError as error:
+            if isinstance(error.reason, urllib3.exceptions.SSLError):
+                raise SendingError(_told_of_tls(self.url, error.reason)) from None
+            raise
+        if 300 <= response.status < 400:
+            raise SendingError(
+                f"{self.url} is not the collector itself: it answers HTTP {response.status} and "
+                f"points to {response.headers.get('Location', 'nowhere')}. Give the address that "
+                "the collector has there with --to."
+            )
+        return response
 
     def _proof(self, entity: Entity, is_webhook: bool) -> dict[str, str]:
         if is_webhook and self._secret is not None:
@@ -108,15 +132,22 @@ class Client:
         key = key_for(self._api_keys, entity.source)
         return {"Authorization": f"Bearer {key}"} if key else {}
 
-    def _understood(self, response: urllib3.BaseHTTPResponse, entity: Entity) -> Answer:
+    def _understood(
+        self, response: urllib3.BaseHTTPResponse, entity: Entity, is_signed: bool
+    ) -> Answer:
         content = _json(response.data)
         if response.status in (_OK, _NOTHING_USABLE) and "accepted" in content:
             return Answer(int(content["accepted"]), int(content["rejected"]))
         if response.status == _UNAUTHORISED:
+            remedy = (
+                "They are signed with LARDER_RADAR_SECRET: set it to the secret that the collector "
+                "has, or leave it out to send them with a key of LARDER_API_KEYS."
+                if is_signed
+                else f"Set LARDER_API_KEYS to a key of its whose scopes have {entity.source}."
+            )
             raise SendingError(
                 f"The collector at {self.url} does not let this sender send {entity.path}: "
-                f"{content.get('error', 'it says 401')}. Set LARDER_API_KEYS to a key of its whose "
-                f"scopes have {entity.source}."
+                f"{content.get('error', 'it says 401')}. {remedy}"
             )
         why = content.get("error") or f"HTTP {response.status}"
         raise SendingError(
@@ -132,7 +163,20 @@ def _retries(times: int) -> urllib3.Retry:
         status_forcelist=(429, 502, 503, 504),
         backoff_factor=0.1,
         backoff_max=_LONGEST_WAIT_SECONDS,
-        redirect=0,
+    )
+
+
+def _told_of_tls(url: str, error: urllib3.exceptions.SSLError) -> str:
+    cause = error.args[0] if error.args else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"The certificate of {url} cannot be trusted ({cause.verify_message}). Name the file "
+            "of its authority in SSL_CERT_FILE, or give the address that it was made for with --to."
+        )
+    reason = getattr(cause, "reason", None) or type(cause).__name__
+    return (
+        f"{url} does not speak TLS ({reason}). If it is a collector without a certificate, "
+        "write http:// in --to."
     )
 
 

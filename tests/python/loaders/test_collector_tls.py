@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -16,11 +17,14 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from collecting import COLLECT, KEY, Answer, RunningCollector, free_port, menu_event
+from collecting import COLLECT, KEY, Answer, RunningCollector, free_port, menu_event, running
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from loaders.entities import read_entities
+from loaders.sending.client import Client, SendingError
 
 MENU = "/v1/menu/events"
 
@@ -105,6 +109,29 @@ def test_who_does_not_trust_the_certificate_sends_nothing(collector: SecureColle
         stranger.request("POST", MENU, b"{}")
     stranger.close()
     assert collector.get("/healthz")[0] == 200
+
+
+def test_a_sender_is_told_what_is_wrong_with_the_certificate(
+    collector: SecureCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"https://127.0.0.1:{collector.port}"
+    with pytest.raises(SendingError, match=r"certificate of .* cannot be trusted \(self.signed"):
+        Client(url).require_collector()
+    monkeypatch.setenv("SSL_CERT_FILE", collector.options[1])  # as the line advises
+    Client(url).require_collector()
+    menu = read_entities()["menu/menu_events"]
+    sent = Client(url, f"{KEY}:*").send(menu, [json.dumps(menu_event(3)).encode()])
+    assert (sent.accepted, sent.rejected) == (1, 0)
+    with pytest.raises(SendingError, match=r"certificate of .* cannot be trusted .*localhost"):
+        Client(f"https://localhost:{collector.port}").require_collector()
+
+
+def test_a_sender_is_told_that_a_collector_has_no_certificate(tmp_path: Path) -> None:
+    with (
+        running(tmp_path) as plain,
+        pytest.raises(SendingError, match=r"does not speak TLS .* write http:// in --to"),
+    ):
+        Client(f"https://127.0.0.1:{plain.port}").require_collector()
 
 
 def test_plain_http_is_not_answered(collector: SecureCollector) -> None:
