@@ -1,4 +1,4 @@
-"""What was acknowledged lands exactly once: killed processes, failing disks, two on one spool."""
+"""What was acknowledged lands exactly once: failing disks, damaged segments, signing ids."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import asyncio
 import errno
 import logging
 import os
-import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from http.client import HTTPException
 from pathlib import Path
 
-import duckdb
 import pytest
 from collecting import KEY, RunningCollector, menu_event, running
+from kept_events import keys_in_raw, wait_until_landed
 from landing_zone import ARRIVED
 from warehouse_homes import settings_of
 
@@ -30,75 +27,8 @@ from loaders.collector.segments import SUFFIX, Segment, find_segments
 from loaders.collector.serving import opened_spool
 from loaders.collector.signatures import SigningIds, claim
 from loaders.collector.spool import Spool, SpoolFullError, Waiting
-from loaders.load import load
 
 MENU = "/v1/menu/events"
-KILLS = 30
-
-
-def keys_in_raw(home: Path) -> Counter[str]:
-    """Load what has landed, and return how often each key is in raw."""
-    load(settings_of(home), lambda: ARRIVED)
-    with duckdb.connect() as connection:
-        rows = connection.execute(
-            "select natural_key from read_parquet(?, hive_partitioning = false)",
-            [str(home / "raw" / "menu" / "menu_events" / "**" / "*.parquet")],
-        ).fetchall()
-    return Counter(key for (key,) in rows)
-
-
-def wait_until_landed(home: Path) -> None:
-    until = time.monotonic() + 60
-    while list(find_segments(home / "spool")):
-        assert time.monotonic() < until, list(find_segments(home / "spool"))
-        time.sleep(0.1)
-
-
-def test_thirty_kills_of_two_collectors_on_one_spool_lose_and_double_nothing(
-    tmp_path: Path,
-) -> None:
-    home = tmp_path / "home"
-    collectors = [RunningCollector(home, {"LARDER_API_KEYS": f"{KEY}:*"}) for _ in range(2)]
-    acknowledged: list[str] = []
-    ended = threading.Event()
-
-    def send(collector: RunningCollector, sender: int) -> None:
-        client = RunningCollector(home, port=collector.port)
-        number = 0
-        while not ended.is_set():
-            number += 1
-            event = menu_event(number, event_id=f"{sender}-{number}")
-            try:
-                if client.post(MENU, event)[0] == 200:
-                    acknowledged.append(str(event["event_id"]))
-            except (OSError, HTTPException):  # not acknowledged, and not sent again
-                time.sleep(0.01)
-        client.hang_up()
-
-    for collector in collectors:
-        collector.start()
-    threads = [
-        threading.Thread(target=send, args=(collectors[sender % 2], sender)) for sender in range(6)
-    ]
-    for thread in threads:
-        thread.start()
-    pauses = random.Random(5)
-    for kill in range(KILLS):
-        collector = collectors[kill % 2]
-        time.sleep(pauses.uniform(0.0, 0.2))
-        collector.kill()
-        collector.start()
-    ended.set()
-    for thread in threads:
-        thread.join()
-    wait_until_landed(home)
-    for collector in collectors:
-        collector.kill()
-
-    found = keys_in_raw(home)
-    assert len(acknowledged) > 20 * KILLS
-    assert {key: found[key] for key in acknowledged} == dict.fromkeys(acknowledged, 1)
-    assert max(found.values()) == 1  # nor is anything else there twice
 
 
 def test_a_write_that_fails_in_the_middle_is_not_acknowledged_and_costs_nothing_else(
