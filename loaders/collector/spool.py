@@ -23,6 +23,7 @@ import msgspec
 from loaders.collector.bodies import Received
 from loaders.collector.disk import Disk
 from loaders.collector.frames import encode
+from loaders.collector.lander import Lander
 from loaders.collector.measures import Measures
 from loaders.collector.segments import Segment
 from loaders.collector.signatures import Claim, SigningIds
@@ -60,15 +61,14 @@ class Waiting(msgspec.Struct, gc=False):
 class Spool:
     """Take lines from one event loop and make them durable.
 
-    `close_segment` is called, in the writing thread, with each segment that is to land: some
-    `hold_seconds` after its first line.
+    The lander is given each segment some `hold_seconds` after its first line.
     """
 
     def __init__(
         self,
         folder: Path,
         signing_ids: SigningIds,
-        close_segment: Callable[[Segment], None],
+        lander: Lander,
         hold_seconds: float,
         measures: Measures,
         disk: Disk,
@@ -76,7 +76,7 @@ class Spool:
     ) -> None:
         self._folder = folder
         self._signing_ids = signing_ids
-        self._close_segment = close_segment
+        self._lander = lander
         self._hold_seconds = hold_seconds
         self._measures = measures
         self._disk = disk
@@ -127,12 +127,18 @@ class Spool:
             self._is_committing = True
             self._groups.put(None)
 
-    def has_room(self) -> bool:
-        """Tell whether the disk has more than its reserve."""
+    def state(self) -> str:
+        """Say how it stands: ready, full (the disk has its reserve left), or broken (see the log).
+
+        What is taken while nothing lands would only be found at the next start.
+        """
+        if not (self._thread.is_alive() and self._lander.is_alive()):
+            return "broken"
         try:
-            return self._disk.free_bytes(self._folder) > RESERVE_BYTES
+            has_room = self._disk.free_bytes(self._folder) > RESERVE_BYTES
         except OSError:
-            return False
+            return "broken"
+        return "ready" if has_room else "full"
 
     def close(self) -> None:
         """Commit what is queued, close the segment, and take nothing more."""
@@ -168,7 +174,7 @@ class Spool:
 
     def _give_segment_away(self) -> None:
         if self._segment is not None:
-            self._close_segment(self._segment)
+            self._lander.give(self._segment)
             self._segment = None
 
     def _commit(self, group: list[Waiting]) -> None:
