@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -36,9 +37,16 @@ SEGMENT_BYTES = 32 * 1024 * 1024
 QUEUE_BYTES = 64 * 1024 * 1024
 RESERVE_BYTES = 256 * 1024 * 1024
 
+Trouble = tuple[type[Exception], int | None]
+"""A kind of failure, and its number."""
+
 
 class SpoolFullError(Exception):
     """Nothing more can be taken now: the queue or the disk is full, or the disk failed."""
+
+
+# anything else is a fault of ours
+DISK_ERRORS = (SpoolFullError, OSError, sqlite3.Error)
 
 
 class ClaimedError(Exception):
@@ -81,8 +89,8 @@ class Spool:
         self._measures = measures
         self._disk = disk
         self._log = log
-        # what keeps lines from being durable, as the log has it
-        self._trouble = ""
+        # what keeps lines from being durable, as far as the log has it
+        self._trouble: Trouble | None = None
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Waiting] = deque()
         # a token for each group that is to be committed
@@ -188,24 +196,27 @@ class Spool:
             kept = [one.received for one, out in zip(group, outcomes, strict=True) if out is None]
             if kept:
                 self._append(_frames(kept))
-                self._tell_log("")
+                self._tell_log(None)
         except Exception as error:
-            self._tell_log(str(error))
+            self._tell_log(error)
             self._measures.commit_failures.inc()
-            outcomes = [out or SpoolFullError(str(error)) for out in outcomes]
+            why = error if isinstance(error, SpoolFullError) else SpoolFullError(_told(error))
+            outcomes = [out or why for out in outcomes]
         self._measures.commit_seconds.observe(time.monotonic() - started)
         with suppress(RuntimeError):  # the loop is gone: nobody waits any more
             self._loop.call_soon_threadsafe(self._tell, group, outcomes)
 
-    def _tell_log(self, trouble: str) -> None:
+    def _tell_log(self, error: Exception | None) -> None:
         """Say once that a trouble has begun, and that it is over."""
+        trouble = None if error is None else _kind(error)
         if trouble == self._trouble:
             return
         self._trouble = trouble
-        if trouble:
-            self._log.error("nothing is kept", extra={"why": trouble})
-        else:
+        if error is None:
             self._log.info("kept again")
+        else:
+            fault = None if isinstance(error, DISK_ERRORS) else error
+            self._log.error("nothing is kept", extra={"why": str(error)}, exc_info=fault)
 
     def _append(self, data: bytes) -> None:
         if self._disk.free_bytes(self._folder) < RESERVE_BYTES + len(data):
@@ -237,6 +248,17 @@ class Spool:
         ):
             for entity, records in counted.items():
                 counter.labels(entity).inc(records)
+
+
+def _kind(error: Exception) -> Trouble:
+    """Give what is the same for each failure of one trouble; its words may name a new file."""
+    number = getattr(error, "errno", None) or getattr(error, "sqlite_errorcode", None)
+    return type(error), number
+
+
+def _told(error: Exception) -> str:
+    """Say to a sender what has failed, who is to know neither files nor settings of ours."""
+    return "the disk fails" if isinstance(error, DISK_ERRORS) else "the collector has failed"
 
 
 def _frames(group: list[Received]) -> bytes:
