@@ -60,7 +60,7 @@ def openapi() -> bytes:
     }
     for path, what in {
         "/healthz": "It is alive.",
-        "/readyz": "It is ready; 503 where its disk is full.",
+        "/readyz": "It is ready; 503 where its disk is full or nothing lands any more.",
     }.items():
         status = _answer(what, {"type": "object", "properties": {"status": {"type": "string"}}})
         answers = {"200": status, "503": status}

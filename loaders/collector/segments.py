@@ -61,22 +61,31 @@ class Segment:
 
 
 def adopt(path: Path) -> int | None:
-    """Lock a segment that nobody holds, and return its descriptor; null where somebody does."""
+    """Lock a segment that nobody holds, and return its descriptor; null where somebody does.
+
+    Raises:
+        OSError: it cannot be opened, or locked.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return None
-    with suppress(BlockingIOError):
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_nlink:
             return descriptor
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
     os.close(descriptor)
     return None
 
 
 def find_segments(folder: Path) -> Iterator[Path]:
     """Find the segments of a spool, oldest first, whoever holds them."""
-    yield from sorted(path for path in folder.glob(f"*{SUFFIX}"))
+    yield from sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.is_dir())
 
 
 def sync_folder(folder: Path) -> None:

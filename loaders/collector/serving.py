@@ -131,7 +131,7 @@ def opened_spool(
     with (
         closing(SigningIds(folder / "signing_ids.sqlite")) as signing_ids,
         closing(Lander(settings, folder, measures, log)) as lander,
-        closing(Spool(folder, signing_ids, lander.give, hold, measures, disk, log)) as spool,
+        closing(Spool(folder, signing_ids, lander, hold, measures, disk, log)) as spool,
     ):
         measures.gauge(
             "larder_collector_queued_bytes",

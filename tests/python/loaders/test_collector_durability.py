@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -168,6 +169,56 @@ def test_a_full_disk_takes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert sorted(refused) == ["5", "6", "7", "8", "9"]
     assert caplog.messages == ["nothing is kept", "kept again"]
     assert keys_in_raw(home) == dict.fromkeys(kept, 1)
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        pytest.param(
+            lambda path: OSError(errno.EMFILE, "Too many open files", str(path)),
+            "the disk fails",
+            id="no file can be opened",
+        ),
+        pytest.param(
+            lambda path: sqlite3.OperationalError(f"unable to open {path}"),
+            "the disk fails",
+            id="no database",
+        ),
+        pytest.param(
+            lambda path: KeyError(str(path)), "the collector has failed", id="a fault of ours"
+        ),
+    ],
+)
+def test_a_trouble_is_logged_once_and_senders_learn_no_path(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Callable[[Path], Exception],
+    told: str,
+) -> None:
+    """Also where each segment that cannot be opened has another name."""
+    names: set[Path] = set()
+
+    def fail(folder: Path, *_: object) -> Segment:
+        path = folder / f"{len(names)}.spool"
+        names.add(path)
+        raise failure(path)
+
+    async def run() -> list[str]:
+        log = logging.getLogger("test")
+        with opened_spool(settings_of(tmp_path), Measures(), log) as spool:
+            with monkeypatch.context() as patch:
+                patch.setattr("loaders.collector.spool.Segment", fail)
+                refused = [await outcome_of(spool, str(number)) for number in range(4)]
+            assert await outcome_of(spool, "kept") is None
+            return [str(one) for one in refused]
+
+    with caplog.at_level(logging.INFO, "test"):
+        assert set(asyncio.run(run())) == {told}
+    assert len(names) == 4
+    assert caplog.messages == ["nothing is kept", "kept again"]
+    assert "0.spool" in vars(caplog.records[0])["why"]  # where to look is for us
+    assert bool(caplog.records[0].exc_info) == (told == "the collector has failed")
 
 
 def test_a_landing_zone_that_cannot_be_written_delays_only(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import schemathesis
 from collecting import KEY, RunningCollector, menu_event, running, trip_event
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
@@ -83,6 +83,33 @@ def test_any_bytes(collector: RunningCollector) -> None:
     send()
     while time.monotonic() < until and not IS_SHORT:
         send()
+
+
+# as it may stand in an address: what is escaped or not, right or cut off
+QUERY_PIECES = st.one_of(
+    st.sampled_from(["key=", "key", "&", ";", "=", "%", "%c3%a9", "%C3", "%ff", "%00", "%zz", "+"]),
+    st.binary(min_size=1, max_size=4).map(lambda octets: "".join(f"%{one:02x}" for one in octets)),
+    st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#")),
+)
+
+
+@given(st.lists(QUERY_PIECES, max_size=8).map("".join))
+@example("key=%C3%A9")
+@example("key=%ff")
+@settings(max_examples=100, deadline=None)
+def test_any_query(collector: RunningCollector, query: str) -> None:
+    status, _ = collector.post(f"/v1/menu/events?{query}", menu_event(1), key="")
+    assert status == 401
+
+
+@pytest.mark.parametrize("octet", [b"\xe9", b"\xff", b"\x80"])
+def test_bytes_in_an_address_that_are_no_ascii(collector: RunningCollector, octet: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=20) as client:
+        client.sendall(
+            b"POST /v1/menu/events?key=" + octet + b" HTTP/1.1\r\nHost: x\r\n"
+            b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
+        )
+        assert client.recv(1000)[:13] in (b"HTTP/1.1 400 ", b"HTTP/1.1 401 ")
 
 
 def test_mutated_bodies(collector: RunningCollector) -> None:

@@ -237,6 +237,9 @@ def test_a_page_of_a_listed_site_sends_menu_events() -> None:
     request = event("/v1/menu/events", menu_event(1), {"origin": SITE})
     request["headers"]["content-type"] = "text/plain"
     assert answer(request)[0] == 401
+    for query in ("key=%C3%A9", "key=%ff", "key=\u00e9", "key", "&&=;"):
+        request["rawQueryString"] = query
+        assert answer(request)[0] == 401, query
     request["rawQueryString"] = f"key={PAGE_KEY}"
     answered = handler(request, None)
     assert answered["statusCode"] == 200
