@@ -22,8 +22,8 @@ class Measures:
         )
         self.rejected = Counter(
             "larder_collector_rejected_records",
-            "Records that become dead letters.",
-            ["entity"],
+            "Records that become dead letters, by reason; a load may reject others, too.",
+            ["entity", "reason"],
             registry=self.registry,
         )
         self.refused = Counter(

@@ -29,7 +29,7 @@ from loaders.collector.reception import Reception
 from loaders.collector.segments import find_segments
 from loaders.collector.senders import Senders
 from loaders.collector.signatures import SigningIds
-from loaders.collector.spool import Spool
+from loaders.collector.spool import RESERVE_BYTES, Spool
 
 DRAIN_SECONDS = 20
 
@@ -142,6 +142,11 @@ def opened_spool(
             "larder_collector_disk_free_bytes",
             "Room on the spool's disk; below the reserve nothing is taken.",
             lambda: disk.free_bytes(folder),
+        )
+        measures.gauge(
+            "larder_collector_disk_reserve_bytes",
+            "Room that is kept free, so that what was taken can land.",
+            lambda: RESERVE_BYTES,
         )
         measures.gauge(
             "larder_collector_spool_segments",

@@ -236,18 +236,16 @@ class Spool:
             self._gather()
         self.queued_bytes -= sum(one.size for one in group)
         accepted: Counter[str] = Counter()
-        rejected: Counter[str] = Counter()
+        rejected: Counter[tuple[str, str]] = Counter()
         for one, outcome in zip(group, outcomes, strict=True):
             if outcome is None:
                 accepted[one.received.entity] += one.received.accepted
-                rejected[one.received.entity] += one.received.rejected
+                rejected.update((one.received.entity, reason) for reason in one.received.reasons)
             one.done(outcome)
-        for counter, counted in (
-            (self._measures.accepted, accepted),
-            (self._measures.rejected, rejected),
-        ):
-            for entity, records in counted.items():
-                counter.labels(entity).inc(records)
+        for entity, records in accepted.items():
+            self._measures.accepted.labels(entity).inc(records)
+        for labels, records in rejected.items():
+            self._measures.rejected.labels(*labels).inc(records)
 
 
 def _kind(error: Exception) -> Trouble:

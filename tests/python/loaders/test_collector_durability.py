@@ -87,7 +87,7 @@ async def outcome_of(spool: Spool, key: str) -> Exception | None:
     """Send an event; return what kept it from being durable."""
     line = f'{{"event_id": "{key}", "occurred_at": "2024-01-01", "location_id": "x"}}'
     told: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-    spool.put(Waiting(Received("menu/menu_events", [line.encode()], 1, 0), None, told.set_result))
+    spool.put(Waiting(Received("menu/menu_events", [line.encode()], 1), None, told.set_result))
     return await told
 
 
