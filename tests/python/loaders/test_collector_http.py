@@ -136,6 +136,40 @@ def test_a_key_opens_its_scopes(
     assert collector.post(path, menu_event(5), key=key)[0] == status
 
 
+@pytest.fixture(scope="module")
+def open_collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    nothing = {"LARDER_API_KEYS": "", "LARDER_RADAR_SECRET": ""}
+    with running(tmp_path_factory.mktemp("open"), environment=nothing) as collector:
+        yield collector
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        pytest.param("localhost:8470", 200, id="its name"),
+        pytest.param("127.0.0.1:8470", 200, id="its address"),
+        pytest.param("127.9.9.9", 200, id="another address of it"),
+        pytest.param("[::1]:8470", 200, id="its newer address"),
+        pytest.param("evil.example:8470", 403, id="a name that leads here"),
+        pytest.param("localhost.evil.example", 403, id="a name that begins like it"),
+        pytest.param("192.168.0.7:8470", 403, id="another machine"),
+    ],
+)
+def test_without_keys_only_pages_of_this_machine_may_send(
+    open_collector: RunningCollector, host: str, status: int
+) -> None:
+    page = {"Origin": f"http://{host}", "Host": host}
+    assert open_collector.post(MENU, menu_event(1), page)[0] == status
+    assert open_collector.post(MENU, menu_event(1), {"Host": host})[0] == 200  # no page
+
+
+def test_with_keys_a_page_under_any_name_of_the_collector_may_send(
+    collector: RunningCollector,
+) -> None:
+    page = {"Origin": "https://menus.example", "Host": "menus.example"}
+    assert collector.post(MENU, menu_event(1), page)[0] == 200
+
+
 def test_limits_are_told(collector: RunningCollector) -> None:
     assert collector.post(MENU, b"x" * (MAX_LINE_BYTES + 1))[0] == 413
     collector.hang_up()
