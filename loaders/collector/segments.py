@@ -39,8 +39,9 @@ class Segment:
         """Make data durable at the end, all of it or nothing.
 
         Raises:
-            OSError: it is not; what the segment had before stays. `is_sound` tells whether more
-                may be appended.
+            OSError: it is not; what the segment had before stays, and nothing more may be appended:
+                after a sync that failed, the kernel may have dropped what a later one would report
+                as safe.
         """
         try:
             rest = memoryview(data)
@@ -49,15 +50,11 @@ class Segment:
                 rest = rest[written:]
             self._disk.sync(self.descriptor)
         except BaseException:
-            self.is_sound = False
             with suppress(OSError):  # what was not acknowledged may land, but better does not
                 self._disk.truncate(self.descriptor, self.size)
                 os.lseek(self.descriptor, self.size, os.SEEK_SET)
             raise
         self.size += len(data)
-
-    # After a sync that failed, the kernel may have dropped what a later one would report as safe.
-    is_sound = True
 
 
 def adopt(path: Path) -> int | None:

@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
@@ -24,7 +23,7 @@ from loaders.collector.disk import Disk
 from loaders.collector.lander import Lander
 from loaders.collector.logs import collector_log
 from loaders.collector.measures import Measures
-from loaders.collector.pages import Pages, read_origins
+from loaders.collector.pages import Pages, is_loopback, read_origins
 from loaders.collector.reception import Reception
 from loaders.collector.segments import find_segments
 from loaders.collector.senders import Senders
@@ -58,7 +57,8 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
     secret = settings.radar_secret.get_secret_value().encode() if settings.radar_secret else None
     keys = settings.api_keys.get_secret_value() if settings.api_keys else ""
     senders = Senders(keys, listening.rate)
-    if not senders.are_known and secret is None:
+    is_open = not senders.are_known and secret is None
+    if is_open:
         _require_loopback(listening.host)
         say(
             "Neither LARDER_API_KEYS nor LARDER_RADAR_SECRET is set: only this machine is "
@@ -66,7 +66,8 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
         )
     log = collector_log(settings.logs_folder)
     measures = Measures()
-    pages = Pages(read_origins(settings.menu_origins), listening.is_demonstration)
+    origins = read_origins(settings.menu_origins)
+    pages = Pages(origins, listening.is_demonstration, are_local=is_open)
     collector = Collector(
         Reception(senders, secret, pages), measures, lambda: opened_spool(settings, measures, log)
     )
@@ -177,11 +178,7 @@ def _require_usable_certificate(listening: Listening) -> None:
 
 
 def _require_loopback(host: str) -> None:
-    try:
-        is_loopback = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+    if not is_loopback(host):
         raise SettingsError(
             f"Without LARDER_API_KEYS or LARDER_RADAR_SECRET everybody who reaches {host} could "
             "send events. Set one of them, or listen on 127.0.0.1."

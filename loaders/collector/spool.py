@@ -227,7 +227,7 @@ class Spool:
         try:
             self._segment.append(data)
         except OSError:
-            self._give_segment_away()
+            self._give_segment_away()  # nothing may be appended to it any more
             raise
 
     def _tell(self, group: list[Waiting], outcomes: list[Exception | None]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,6 +58,16 @@ def services() -> Iterator[Any]:
             made.cache_clear()
 
 
+class Invocation:
+    """What Lambda tells of an invocation that began now; by default as deploy/aws has it."""
+
+    def __init__(self, seconds: float = 25.0) -> None:
+        self.ends_at = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(1000 * (self.ends_at - time.monotonic()))
+
+
 def event(
     path: str, body: object, headers: dict[str, str] | None = None, method: str = "POST"
 ) -> dict[str, Any]:
@@ -101,7 +113,7 @@ def event(
 
 
 def answer(request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    answered = handler(request, None)
+    answered = handler(request, Invocation())
     return answered["statusCode"], json.loads(answered["body"])
 
 
@@ -208,7 +220,24 @@ def test_services_that_cannot_be_reached_are_told_to_the_sender(
         raise ClientError({"Error": {"Code": "ServiceUnavailableException"}}, "PutRecordBatch")
 
     monkeypatch.setattr(gateway._firehose(), "put_record_batch", refuse)
-    answered = handler(event("/v1/menu/events", menu_event(7)), None)
+    answered = handler(event("/v1/menu/events", menu_event(7)), Invocation())
+    assert answered["statusCode"] == 503
+    assert answered["headers"]["retry-after"] == "1"
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize("service", ["firehose", "dynamodb"])
+def test_a_service_that_never_answers_is_given_up_before_the_function_is_killed(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = event("/v1/trips/webhook", trip_event(20), signed(f"dead {service}"))
+    with socket.create_server(("127.0.0.1", 0)) as dead:  # takes connections, and says nothing
+        endpoint = f"http://127.0.0.1:{dead.getsockname()[1]}"
+        client = boto3.client(service, config=gateway.CLIENT, endpoint_url=endpoint)
+        monkeypatch.setattr(gateway, f"_{service}", lambda: client)
+        invocation = Invocation(seconds=9.0)
+        answered = handler(request, invocation)
+    assert invocation.get_remaining_time_in_millis() > 0
     assert answered["statusCode"] == 503
     assert answered["headers"]["retry-after"] == "1"
 
@@ -241,10 +270,10 @@ def test_a_page_of_a_listed_site_sends_menu_events() -> None:
         request["rawQueryString"] = query
         assert answer(request)[0] == 401, query
     request["rawQueryString"] = f"key={PAGE_KEY}"
-    answered = handler(request, None)
+    answered = handler(request, Invocation())
     assert answered["statusCode"] == 200
     assert answered["headers"]["access-control-allow-origin"] == SITE
     request["headers"]["origin"] = "https://evil.example"
     assert answer(request)[0] == 403
     asked = event("/v1/menu/events", "", {"origin": SITE}, "OPTIONS")
-    assert handler(asked, None)["headers"]["access-control-allow-methods"] == "POST"
+    assert handler(asked, Invocation())["headers"]["access-control-allow-methods"] == "POST"
