@@ -51,11 +51,19 @@ FAMILIES = {
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
-    with running(tmp_path_factory.mktemp("measured"), "--rate", "10") as collector:
+    """Give one that has taken, rejected and refused something, as any has after a while."""
+    with running(tmp_path_factory.mktemp("measured")) as collector:
+        collector.post_lines(MENU, menu_event(1), b"{broken")
+        collector.get("/nothing")
         yield collector
 
 
-def test_every_record_and_request_is_counted_with_its_reason(collector: RunningCollector) -> None:
+def test_every_record_and_request_is_counted_with_its_reason(tmp_path: Path) -> None:
+    with running(tmp_path, "--rate", "10") as collector:
+        count_everything(collector)
+
+
+def count_everything(collector: RunningCollector) -> None:
     assert collector.post_lines(MENU, menu_event(1), menu_event(2), *UNUSABLE) == (
         200,
         {"accepted": 2, "rejected": 6},
@@ -137,6 +145,7 @@ def test_names_kinds_and_labels_are_those_that_others_rely_on(collector: Running
 
 def test_every_metric_of_the_pages_is_one_of_them(collector: RunningCollector) -> None:
     samples = {one.name for family in families(collector).values() for one in family.samples}
+    assert "larder_collector_rejected_records_total" in samples
     pages = [PROJECT_ROOT / "docs" / name for name in ("collector.md", "runbook.md")]
     for path in (*pages, PROJECT_ROOT / "deploy" / "monitoring" / "alerts.yml"):
         named = set(re.findall(r"larder_collector_\w+", path.read_text(encoding="utf-8")))
