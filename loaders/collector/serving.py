@@ -25,7 +25,7 @@ from loaders.collector.logs import collector_log
 from loaders.collector.measures import Measures
 from loaders.collector.pages import Pages, is_loopback, read_origins
 from loaders.collector.reception import Reception
-from loaders.collector.segments import find_segments
+from loaders.collector.segments import find_segments, oldest_begun
 from loaders.collector.senders import Senders
 from loaders.collector.signatures import SigningIds
 from loaders.collector.spool import RESERVE_BYTES, Spool
@@ -134,26 +134,14 @@ def opened_spool(
         closing(Lander(settings, folder, measures, log)) as lander,
         closing(Spool(folder, signing_ids, lander, hold, measures, disk, log)) as spool,
     ):
-        measures.gauge(
-            "larder_collector_queued_bytes",
-            "Bytes that wait for their commit.",
-            lambda: spool.queued_bytes,
-        )
-        measures.gauge(
-            "larder_collector_disk_free_bytes",
-            "Room on the spool's disk; below the reserve nothing is taken.",
-            lambda: disk.free_bytes(folder),
-        )
-        measures.gauge(
-            "larder_collector_disk_reserve_bytes",
-            "Room that is kept free, so that what was taken can land.",
-            lambda: RESERVE_BYTES,
-        )
-        measures.gauge(
-            "larder_collector_spool_segments",
-            "Segments on their way to the landing zone.",
-            lambda: sum(1 for _ in find_segments(folder)),
-        )
+        for name, read in {
+            "queued_bytes": lambda: spool.queued_bytes,
+            "disk_free_bytes": lambda: disk.free_bytes(folder),
+            "disk_reserve_bytes": lambda: RESERVE_BYTES,
+            "spool_segments": lambda: sum(1 for _ in find_segments(folder)),
+            "oldest_segment_timestamp_seconds": lambda: oldest_begun(folder),
+        }.items():
+            measures.gauge(f"larder_collector_{name}", read)
         yield spool
 
 

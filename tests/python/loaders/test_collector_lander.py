@@ -6,20 +6,25 @@ import asyncio
 import errno
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from collecting import menu_event
+from prometheus_client.parser import text_string_to_metric_families
 from warehouse_homes import settings_of
 
 from larder.errors import LandingError
+from larder.metrics import COLLECTOR_METRICS
 from loaders.collector import lander
 from loaders.collector.answers import Answer
 from loaders.collector.app import Collector, Request
+from loaders.collector.disk import Disk
 from loaders.collector.frames import encode
 from loaders.collector.lander import Lander, empty_spool
 from loaders.collector.measures import Measures
@@ -148,3 +153,55 @@ def test_a_collector_whose_lander_has_ended_is_not_ready(
     answer = asyncio.run(readiness())
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert answer.endswith(b'{"status":"broken"}')
+
+
+def told(home: Path) -> dict[str, Any]:
+    """Run a collector, and return what it tells, by name as Prometheus reads it."""
+    measures = Measures()
+
+    async def run() -> str:
+        with opened_spool(settings_of(home), measures, LOG):
+            return measures.text().decode()
+
+    return {family.name: family for family in text_string_to_metric_families(asyncio.run(run()))}
+
+
+def test_what_a_collector_tells_is_in_the_catalogue(home: Path) -> None:
+    families = told(home)
+    names = {name.removesuffix("_total") for name in COLLECTOR_METRICS}
+    # when a counter began is told beside it
+    assert {name for name in families if not name.endswith("_created")} == names
+    for name, metric in COLLECTOR_METRICS.items():
+        family = families[name.removesuffix("_total")]
+        assert (family.type, family.documentation) == (metric.kind, metric.text)
+
+
+def test_since_when_the_oldest_segment_waits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits_since() -> float:
+        family = told(home)["larder_collector_oldest_segment_timestamp_seconds"]
+        return float(family.samples[0].value)
+
+    assert math.isnan(waits_since())
+    monkeypatch.setattr(lander, "adopt", lambda _: None)  # another collector holds all
+    leave(home, "1-of-another-name.spool")
+    assert math.isnan(waits_since())
+    leave(home)
+    leave(home, "2024-01-01T090000.500000-older.spool")
+    assert waits_since() == datetime(2024, 1, 1, 9, 0, 0, 500_000, UTC).timestamp()
+
+
+def test_a_gauge_that_cannot_be_read_hides_no_other(home: Path) -> None:
+    class LostDisk(Disk):
+        def free_bytes(self, folder: Path) -> int:
+            raise OSError(errno.EIO, "Input/output error", str(folder))
+
+    measures = Measures()
+
+    async def run() -> str:
+        with opened_spool(settings_of(home), measures, LOG, LostDisk()) as spool:
+            assert spool.state() == "broken"
+            return measures.text().decode()
+
+    text = asyncio.run(run())
+    assert "larder_collector_disk_free_bytes NaN" in text
+    assert "larder_collector_spool_segments 0.0" in text
