@@ -60,6 +60,8 @@ class Lander:
         self._log = log
         self._closed: queue.SimpleQueue[Segment | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        # the last one that was given did not land, nor any since: all are left to the looks
+        self._is_down = False
         self._thread = threading.Thread(target=self._run, name="lander")
         self._thread.start()
 
@@ -91,7 +93,10 @@ class Lander:
                 continue
             if segment is None:
                 return
-            if not self._land(segment.path, segment.descriptor):  # it is among those left now
+            if self._is_down and not self._stopping.is_set():
+                os.close(segment.descriptor)  # waiting for its turn, each would hold a file open
+            elif not self._land(segment.path, segment.descriptor):
+                self._is_down = True
                 look_at = min(look_at, time.monotonic() + pause)
 
     def _land_left(self) -> bool:
@@ -117,6 +122,7 @@ class Lander:
                     landed = land_segment(zone, path)
             finally:
                 os.close(descriptor)
+            self._is_down = False
             self._measures.landed_files.inc(landed.files)
             if landed.lost_bytes:
                 self._log.error(

@@ -8,8 +8,10 @@ import json
 import logging
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,11 @@ from loaders.collector.frames import encode
 from loaders.collector.lander import Lander, empty_spool
 from loaders.collector.measures import Measures
 from loaders.collector.reception import Reception
-from loaders.collector.segments import find_segments
+from loaders.collector.segments import Segment, find_segments
 from loaders.collector.senders import Senders
 from loaders.collector.serving import opened_spool
 from loaders.landing import find_files
+from loaders.zones import Zone
 
 LOG = logging.getLogger("test")
 
@@ -129,6 +132,47 @@ def test_a_fault_of_ours_is_logged_whole_and_tried_again(
     assert record.levelname == "ERROR"
     assert record.exc_info
     assert len(find_files_of(home)) == 1
+
+
+def test_segments_that_wait_for_a_slow_landing_zone_hold_no_files_open(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a long outage would use up what the process may open, and nobody could connect."""
+    given = 30
+    is_up = threading.Event()
+    real = lander.land_segment
+
+    def land(zone: Zone, path: Path) -> lander.Landed:
+        if not is_up.wait(0.3):
+            raise LandingError("the zone does not answer")
+        return real(zone, path)
+
+    monkeypatch.setattr(lander, "land_segment", land)
+    spool = home / "spool"
+    with closing(Lander(settings_of(home), spool, Measures(), LOG)) as landing:
+        segments = [Segment(spool, datetime.now(UTC), Disk()) for _ in range(given)]
+        for number, segment in enumerate(segments):
+            line = json.dumps(menu_event(number)).encode() + b"\n"
+            segment.append(encode("menu/menu_events", 1, line))
+            landing.give(segment)
+        until = time.monotonic() + 0.3 * given / 2  # one after another they would take all of it
+        while sum(is_open(segment) for segment in segments) > 1:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        is_up.set()
+        until = time.monotonic() + 20
+        while any(segment.path.exists() for segment in segments):
+            assert time.monotonic() < until, "not all has landed"
+            time.sleep(0.05)
+    assert len(find_files_of(home)) == given
+
+
+def is_open(segment: Segment) -> bool:
+    """Tell whether its descriptor is still that of its file."""
+    try:
+        return os.path.samestat(os.fstat(segment.descriptor), segment.path.stat())
+    except OSError:
+        return False
 
 
 def test_a_collector_whose_lander_has_ended_is_not_ready(
