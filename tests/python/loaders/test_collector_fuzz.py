@@ -36,6 +36,12 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningColle
         assert "Traceback" not in collector.kill(15)
 
 
+@pytest.fixture(autouse=True)
+def fresh_connection(collector: RunningCollector) -> None:
+    """Let each test begin with one: in the ten minutes of another it was closed as idle."""
+    collector.hang_up()
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
 def test_requests_of_its_description(collector: RunningCollector, mode: GenerationMode) -> None:
     """Some that are as it says, and some that are not."""
