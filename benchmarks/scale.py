@@ -51,9 +51,9 @@ ASSUMED = {
     "kept_days": Assumption(365, "days", "how long events are kept; nothing expires by itself"),
     "peak": Assumption(3, "times", "the busiest minute beside the mean one"),
     "collector_rate": Assumption(
-        8_000,
+        5_600,
         "events/s",
-        "78 to 155 µs of a core each, one a request (`python -m benchmarks.collector`)",
+        "one event a request, the lower figure of [collector.md](collector.md#how-fast-it-is)",
     ),
     "file_seconds": Assumption(
         2, "s", "`LARDER_COLLECTOR_HOLD_SECONDS`: from a file's first event on"

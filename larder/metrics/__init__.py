@@ -6,8 +6,8 @@ stands still, while `time() - larder_…_timestamp_seconds` goes on growing.
 
 from __future__ import annotations
 
-from larder.metrics.catalogue import METRICS
+from larder.metrics.catalogue import COLLECTOR_METRICS, METRICS
 from larder.metrics.recording import record, record_bus
 from larder.metrics.textfile import metrics_file
 
-__all__ = ["METRICS", "metrics_file", "record", "record_bus"]
+__all__ = ["COLLECTOR_METRICS", "METRICS", "metrics_file", "record", "record_bus"]

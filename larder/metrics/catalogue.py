@@ -1,9 +1,14 @@
-"""Every metric with its kind, labels and meaning; nothing else is written, nor read back."""
+"""Every metric with its kind, labels and meaning; nothing else is written, nor read back.
+
+Commands write `METRICS`; a running collector tells `COLLECTOR_METRICS` itself, at `/metrics`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+from loaders.collector.measures import MEASURES
 
 COMMANDS = ("run", "load", "build", "train", "publish", "rollback")
 OUTCOMES = ("succeeded", "held", "failed", "busy")
@@ -21,7 +26,7 @@ Samples = dict[str, dict[Labels, float]]
 class Metric:
     """Describe one metric; its labels never hold an id, a person or a value from the data."""
 
-    kind: Literal["gauge", "counter"]
+    kind: Literal["gauge", "counter", "histogram"]
     text: str
     labels: Labels = ()
 
@@ -120,3 +125,5 @@ METRICS = {
     "larder_disk_size_bytes": Metric("gauge", "Size of the disk that the home folder is on."),
     "larder_home_size_bytes": Metric("gauge", "Bytes of the parts of the home folder.", ("part",)),
 }
+
+COLLECTOR_METRICS = {name: Metric(*measure) for name, measure in MEASURES.items()}

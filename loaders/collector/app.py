@@ -115,8 +115,8 @@ class Collector:
         if path == "/healthz":
             return answer(200, {"status": "alive"})
         if path == "/readyz":
-            is_ready = self.spool is not None and self.spool.has_room()
-            return answer(200 if is_ready else 503, {"status": "ready" if is_ready else "full"})
+            state = "ending" if self.spool is None else self.spool.state()
+            return answer(200 if state == "ready" else 503, {"status": state})
         if path == "/openapi.json":
             return respond(200, openapi(), JSON)
         if path == "/metrics":

@@ -50,13 +50,19 @@ class BodyError(Exception):
 class Received(msgspec.Struct, frozen=True, gc=False):
     """Hold the lines of a body for one entity, without their ends, and count them.
 
-    `accepted` are those that a load can take by their form; `rejected` the others.
+    `accepted` are those that a load can take by their form; each other one has its reason, in the
+    words of the dead letters.
     """
 
     entity: str
     lines: list[bytes]
     accepted: int
-    rejected: int
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def rejected(self) -> int:
+        """How many lines become dead letters."""
+        return len(self.reasons)
 
 
 def read_body(entity: Entity, body: bytes, content_type: str) -> Received:
@@ -76,8 +82,8 @@ def read_body(entity: Entity, body: bytes, content_type: str) -> Received:
         raise BodyError(422, "the body is empty")
     if len(lines) > MAX_RECORDS:
         raise BodyError(413, f"the body has more than {MAX_RECORDS:,} records")
-    accepted = form_of(entity).count(lines)
-    return Received(entity.path, lines, accepted, len(lines) - accepted)
+    reasons = form_of(entity).reasons(lines)
+    return Received(entity.path, lines, len(lines) - len(reasons), reasons)
 
 
 @lru_cache(maxsize=64)
@@ -117,8 +123,20 @@ class Form:
     """
 
     def __init__(self, entity: Entity) -> None:
-        required = [field.sources for field in entity.fields if field.required]
-        self._roads = [[_road(source) for source in sources] for sources in required]
+        keys = () if entity.key_falls_back_to_content else entity.key
+        # what the load looks at first gives its reason
+        fields = sorted(
+            (field for field in entity.fields if field.required),
+            key=lambda one: one.name not in keys,
+        )
+        required = [field.sources for field in fields]
+        self._roads = [
+            (
+                "missing_key" if field.name in keys else "missing_field",
+                list(map(_road, field.sources)),
+            )
+            for field in fields
+        ]
         every = {source: msgspec.Raw for sources in required for source in sources}
         self._find = msgspec.json.Decoder(_structure(every, is_optional=True)).decode
         places = {
@@ -130,8 +148,8 @@ class Form:
             for one in sorted(places)
         ]
 
-    def count(self, lines: list[bytes]) -> int:
-        """Return how many of the lines are usable."""
+    def reasons(self, lines: list[bytes]) -> tuple[str, ...]:
+        """Return why lines are not usable, a reason for each that is not."""
         # the decoder sees that bytes are no UTF-8 only in what it does not skip
         if all(map(bytes.isascii, lines)) and (
             max(map(len, lines)) < _SHORTEST_DEEP_LINE or all(map(_is_flat, lines))
@@ -142,19 +160,28 @@ class Form:
                         decode(line)
                 except _UNREADABLE:
                     continue
-                return len(lines)
-        return sum(map(self._is_usable, lines))
+                return ()
+        return tuple(filter(None, map(self._reason, lines)))
 
-    def _is_usable(self, line: bytes) -> bool:
+    def _reason(self, line: bytes) -> str:
+        """Return why a line is not usable; nothing: it is."""
         try:
             text = line.decode()
             record = self._find(line)
-        except _UNREADABLE:
-            return False
-        return self._is_filled(record) and (_is_flat(line) or nesting_depth(text) <= MAX_NESTING)
+        except UnicodeDecodeError:
+            return "invalid_utf8"
+        except msgspec.ValidationError:
+            return "not_an_object"
+        except msgspec.DecodeError:
+            return "broken_json"
+        except RecursionError:
+            return "nested_too_deeply"
+        if not (_is_flat(line) or nesting_depth(text) <= MAX_NESTING):
+            return "nested_too_deeply"
+        return self._missing(record)
 
-    def _is_filled(self, record: object) -> bool:
-        for alternatives in self._roads:
+    def _missing(self, record: object) -> str:
+        for reason, alternatives in self._roads:
             for road in alternatives:
                 value: Any = record
                 for name in road:
@@ -162,8 +189,8 @@ class Form:
                 if value is not None and bytes(value) not in _NOTHING:
                     break
             else:
-                return False
-        return True
+                return reason
+        return ""
 
 
 def _is_flat(line: bytes) -> bool:

@@ -17,7 +17,11 @@ _HEADER = re.compile(MARK + rb"([0-9a-f]{8}) ((\d+) ([\w.-]+/[\w.-]+) (\d+)\n)")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Hold lines of one entity, each with its end, and when they came."""
+    """Hold lines of one entity, each with its end, and when they came.
+
+    That moment goes no further than the spool: it is for whoever looks into a damaged one, and has
+    to know which events are missing.
+    """
 
     entity: str
     received_us: int

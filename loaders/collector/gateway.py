@@ -11,9 +11,11 @@ import base64
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 from botocore.config import Config
@@ -30,13 +32,30 @@ from loaders.collector.signatures import Claim
 MOST_RECORD_BYTES = 1_000 * 1024
 TRIES = 3
 RETRY_SECONDS = 1
-# API Gateway gives up after 30 seconds, so we do before.
-CLIENT = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
+# How long one call may take. It is tried again here, not by the SDK, which knows no end of ours.
+CONNECT_SECONDS, READ_SECONDS = 1, 5
+CLIENT = Config(
+    connect_timeout=CONNECT_SECONDS,
+    read_timeout=READ_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": 1},
+)
+# Killed, the function would leave the sender with an error that does not say to come again.
+ANSWER_SECONDS = 1
+# at most, before the second try; then twice as long
+PAUSE_SECONDS = 0.1
+SDK_ERRORS = (ClientError, BotoCoreError)
 
 log = logging.getLogger("larder.collector")
 
 
-def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
+class Context(Protocol):
+    """What Lambda tells of an invocation, as far as it is asked here."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return after how many milliseconds the function is killed."""
+
+
+def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Answer a request of an HTTP API (payload format 2.0).
 
     Its environment: `LARDER_API_KEYS`, `LARDER_RADAR_SECRET` and `LARDER_MENU_ORIGINS` as of the
@@ -57,7 +76,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noq
             return _answer(200 if asked else 403, {}, pages.told(headers) + asked)
         if method != "POST":
             raise RefusedError(405, "method", "POST events, or GET /healthz")
-        received = _take(event, headers)
+        received = _take(event, headers, context)
     except RefusedError as refusal:
         log.info("refused", extra={"status": refusal.status, "reason": refusal.reason})
         told = [*pages.told(headers), *refusal.told]
@@ -69,20 +88,38 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noq
     )
 
 
-def _take(event: Mapping[str, Any], headers: Headers) -> Received:
+def _take(event: Mapping[str, Any], headers: Headers, context: Context) -> Received:
     query = event.get("rawQueryString", "").encode()
     expected = _reception().expect(event["rawPath"], headers, query)
     body = event.get("body") or ""
     content = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
     received, claimed = expected.take(content)
-    try:
-        if claimed is not None:
-            _claim(claimed)
-        _put(received)
-    except (ClientError, BotoCoreError) as error:
-        log.exception("not kept")
-        raise RefusedError(503, "full", "nothing was kept", RETRY_SECONDS) from error
+    batch = _Batch(received)
+    if claimed is not None:
+        _try(lambda: _claim(claimed), context)
+    _try(batch.put, context)
     return received
+
+
+def _try(call: Callable[[], None], context: Context) -> None:
+    """Call until it works, three times at most, and only while there is time for the answer, too.
+
+    Raises:
+        RefusedError: it has not worked.
+    """
+    longest = CONNECT_SECONDS + READ_SECONDS + ANSWER_SECONDS
+    for tried in range(TRIES):
+        if context.get_remaining_time_in_millis() < 1000 * longest:
+            log.error("not kept", extra={"why": "the time of the function is over"})
+            break
+        try:
+            return call()
+        except _PartError as error:
+            log.warning("not kept yet", extra={"why": str(error)})
+        except SDK_ERRORS:
+            log.exception("not kept yet")
+        time.sleep(random.uniform(0, PAUSE_SECONDS * 2**tried))  # noqa: S311
+    raise RefusedError(503, "full", "not all was kept: send it again", RETRY_SECONDS)
 
 
 @cache
@@ -112,19 +149,25 @@ def _claim(claimed: Claim) -> None:
         raise
 
 
-def _put(received: Received) -> None:
-    stream = f"{os.environ['LARDER_COLLECT_STREAMS']}-{received.entity.replace('/', '-')}"
-    left = [{"Data": data} for data in _records(received.lines)]
-    for _ in range(TRIES):
-        answer = _firehose().put_record_batch(DeliveryStreamName=stream, Records=left)
+class _PartError(Exception):
+    """Firehose has not taken all."""
+
+
+class _Batch:
+    """The records that Firehose has not taken yet."""
+
+    def __init__(self, received: Received) -> None:
+        self._stream = f"{os.environ['LARDER_COLLECT_STREAMS']}-{received.entity.replace('/', '-')}"
+        self._left = [{"Data": data} for data in _records(received.lines)]
+
+    def put(self) -> None:
+        """Put what is left."""
+        answer = _firehose().put_record_batch(DeliveryStreamName=self._stream, Records=self._left)
         if not answer["FailedPutCount"]:
             return
-        left = [
-            record
-            for record, one in zip(left, answer["RequestResponses"], strict=True)
-            if "ErrorCode" in one
-        ]
-    raise RefusedError(503, "full", "not all was kept: send it again", RETRY_SECONDS)
+        results = zip(self._left, answer["RequestResponses"], strict=True)
+        self._left = [record for record, one in results if "ErrorCode" in one]
+        raise _PartError(f"Firehose has not taken {len(self._left)} records")
 
 
 def _records(lines: list[bytes]) -> Iterator[bytes]:

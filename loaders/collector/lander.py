@@ -12,6 +12,8 @@ import queue
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +33,11 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 # Beyond the time that a running collector holds its segment.
 EMPTYING_SECONDS = 18.0
 DAMAGED_SUFFIX = ".damaged"
+
+
+@dataclass
+class _Try:
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class Lander:
         self._log = log
         self._closed: queue.SimpleQueue[Segment | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        # the last one that was given did not land, nor any since: all are left to the looks
+        self._is_down = False
         self._thread = threading.Thread(target=self._run, name="lander")
         self._thread.start()
 
@@ -66,54 +75,76 @@ class Lander:
         self._closed.put(None)
         self._thread.join()
 
+    def is_alive(self) -> bool:
+        """Tell whether anything will land: the thread has not ended."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
-        looked = -LOOK_SECONDS
+        look_at, pause = 0.0, FIRST_PAUSE_SECONDS
         while True:
             try:
-                segment = self._closed.get(timeout=max(looked + LOOK_SECONDS - time.monotonic(), 0))
+                segment = self._closed.get(timeout=max(look_at - time.monotonic(), 0))
             except queue.Empty:
-                self._land_left()
-                looked = time.monotonic()
+                if self._land_left():
+                    look_at, pause = time.monotonic() + LOOK_SECONDS, FIRST_PAUSE_SECONDS
+                else:
+                    look_at = time.monotonic() + pause
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 continue
             if segment is None:
                 return
-            self._land(segment.path, segment.descriptor)
+            if self._is_down and not self._stopping.is_set():
+                os.close(segment.descriptor)  # waiting for its turn, each would hold a file open
+            elif not self._land(segment.path, segment.descriptor):
+                self._is_down = True
+                look_at = min(look_at, time.monotonic() + pause)
 
-    def _land_left(self) -> None:
-        for path in find_segments(self._folder):
-            descriptor = adopt(path)
-            if descriptor is not None:
-                self._land(path, descriptor)
-            if self._stopping.is_set() or not self._closed.empty():
-                return  # what is new goes first; the rest at the next look
+    def _land_left(self) -> bool:
+        """Land what nobody holds, of whomever it is; tell whether all of it could be."""
+        with self._telling(self._folder) as tried:
+            for path in find_segments(self._folder):
+                descriptor = None
+                with self._telling(path) as opened:
+                    descriptor = adopt(path)
+                if opened.failed or (descriptor is not None and not self._land(path, descriptor)):
+                    tried.failed = True
+                if self._stopping.is_set() or not self._closed.empty():
+                    break  # what is new goes first; the rest at the next look
+        return not tried.failed
 
-    def _land(self, path: Path, descriptor: int) -> None:
-        """Land a locked segment; where that fails, try again until it works or we are to end."""
+    def _land(self, path: Path, descriptor: int) -> bool:
+        """Land a locked segment and let go of it; where that fails, a later look finds it."""
         from loaders.zones import open_zone  # takes long to import, and to be ready comes first
 
-        pause = FIRST_PAUSE_SECONDS
+        with self._telling(path) as tried:
+            try:
+                with open_zone(self._settings) as zone:
+                    landed = land_segment(zone, path)
+            finally:
+                os.close(descriptor)
+            self._is_down = False
+            self._measures.landed_files.inc(landed.files)
+            if landed.lost_bytes:
+                self._log.error(
+                    "damaged segment kept",
+                    extra={"segment": path.name, "bytes": landed.lost_bytes},
+                )
+        return not tried.failed
+
+    @contextmanager
+    def _telling(self, path: Path) -> Iterator[_Try]:
+        """Tell of a failure and go on, whatever it is: without this thread nothing lands."""
+        tried = _Try()
         try:
-            while True:
-                try:
-                    with open_zone(self._settings) as zone:
-                        landed = land_segment(zone, path)
-                    self._measures.landed_files.inc(landed.files)
-                    if landed.lost_bytes:
-                        self._log.error(
-                            "damaged segment kept",
-                            extra={"segment": path.name, "bytes": landed.lost_bytes},
-                        )
-                    return
-                except (OSError, LarderError) as error:
-                    self._measures.landing_failures.inc()
-                    self._log.warning(
-                        "not landed yet", extra={"segment": path.name, "why": str(error)}
-                    )
-                    if self._stopping.wait(pause):
-                        return
-                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        finally:
-            os.close(descriptor)
+            yield tried
+        except Exception as error:
+            tried.failed = True
+            self._measures.landing_failures.inc()
+            more = {"segment": path.name, "why": str(error)}
+            if isinstance(error, OSError | LarderError):
+                self._log.warning("not landed yet", extra=more)
+            else:
+                self._log.exception("not landed, and the fault is ours", extra=more)
 
 
 def land_segment(zone: Zone, path: Path) -> Landed:
@@ -138,11 +169,9 @@ def empty_spool(settings: Settings, seconds: float | None = None) -> None:
     """See that all that the spool holds now has landed, so that whoever searches overlooks nothing.
 
     Raises:
-        LandingError: a running collector does not land its segment in that time, or a damaged one
-            waits to be looked at.
+        LandingError: a running collector does not land its segment in that time, one cannot be
+            opened, or a damaged one waits to be looked at.
     """
-    from loaders.zones import open_zone
-
     if seconds is None:
         seconds = settings.collector_hold_seconds + EMPTYING_SECONDS
     folder = settings.spool_folder
@@ -150,13 +179,7 @@ def empty_spool(settings: Settings, seconds: float | None = None) -> None:
     until = time.monotonic() + seconds
     while waiting:
         for path in waiting:
-            descriptor = adopt(path)
-            if descriptor is not None:
-                try:
-                    with open_zone(settings) as zone:
-                        land_segment(zone, path)
-                finally:
-                    os.close(descriptor)
+            _land_now(settings, path)
         waiting = [path for path in waiting if path.exists()]
         if waiting and time.monotonic() > until:
             raise LandingError(
@@ -171,6 +194,25 @@ def empty_spool(settings: Settings, seconds: float | None = None) -> None:
             f"{damaged[0]} holds bytes that could not be read, and may hold anybody. Look into it, "
             "remove it, and run again."
         )
+
+
+def _land_now(settings: Settings, path: Path) -> None:
+    """Land a segment, if nobody holds it."""
+    from loaders.zones import open_zone
+
+    try:
+        descriptor = adopt(path)
+    except OSError as error:
+        raise LandingError(
+            f"{path} cannot be opened ({error.strerror}), and may hold anybody. Let this user read "
+            "and write it, and run again."
+        ) from error
+    if descriptor is not None:
+        try:
+            with open_zone(settings) as zone:
+                land_segment(zone, path)
+        finally:
+            os.close(descriptor)
 
 
 def _contents(frames: Frames) -> dict[str, bytes]:

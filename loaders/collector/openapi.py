@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from loaders.collector.pages import SOURCE
 from loaders.collector.reception import ALIASES, WEBHOOK_PATH
 from loaders.entities import Entity, Field, read_entities
 
@@ -31,11 +32,21 @@ _ERROR = {
     "required": ["error"],
     "properties": {"error": {"type": "string"}},
 }
+# what any request may be answered, before anybody looks at what it asks for, or when all fails
+_ALWAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "400": ("This is not HTTP/1.1, or the address cannot be read.", _ERROR),
+    "404": ("No such path.", _ERROR),
+    "405": ("Neither GET nor POST.", _ERROR),
+    "408": ("The request took more than 30 seconds.", _ERROR),
+    "431": ("Line and headers have more than 32 KiB.", _ERROR),
+    "500": ("The collector has failed; its log says why. Nothing is acknowledged.", _ERROR),
+    "505": ("Another version of HTTP.", _ERROR),
+}
 _ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
+    **_ALWAYS,
     "200": ("Durable. Rejected records become dead letters.", _COUNTS),
     "401": ("The signature or the key is wrong, or may not send this.", _ERROR),
     "403": ("A page of another site; see LARDER_MENU_ORIGINS.", _ERROR),
-    "408": ("The body took too long.", _ERROR),
     "413": ("More than 1 MiB, or more than 10,000 records.", _ERROR),
     "422": (
         "Nothing usable; what there was is in the dead letters.",
@@ -44,6 +55,11 @@ _ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
     "429": ("More than the rate of this sender; see Retry-After.", _ERROR),
     "503": ("The queue or the disk is full; nothing was kept; see Retry-After.", _ERROR),
 }
+_PAGES = (
+    ("/metrics", "What it counts, for Prometheus.", "text/plain"),
+    ("/openapi.json", "This description.", "application/json"),
+    ("/menu.js", "The script of a menu page.", "text/javascript"),
+)
 
 
 @cache
@@ -60,11 +76,13 @@ def openapi() -> bytes:
     }
     for path, what in {
         "/healthz": "It is alive.",
-        "/readyz": "It is ready; 503 where its disk is full.",
+        "/readyz": "It is ready; 503 where its disk is full or nothing lands any more.",
     }.items():
         status = _answer(what, {"type": "object", "properties": {"status": {"type": "string"}}})
-        answers = {"200": status, "503": status}
-        paths[path] = {"get": {"summary": what, "security": [], "responses": answers}}
+        paths[path] = _page(what, {"200": status, "503": status})
+    for path, what, content_type in _PAGES:
+        shown = {"description": what, "content": {content_type: {"schema": {}}}}
+        paths[path] = _page(what, {"200": shown})
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -78,6 +96,12 @@ def openapi() -> bytes:
                         "in": "header",
                         "name": "X-Radar-Signature",
                         "description": "HMAC-SHA1 of X-Radar-Signing-Id.",
+                    },
+                    "page": {
+                        "type": "apiKey",
+                        "in": "query",
+                        "name": "key",
+                        "description": "The key of a page, which may send menu events alone.",
                     },
                 },
             },
@@ -94,17 +118,21 @@ def _operation(path: str, entity: Entity) -> dict[str, Any]:
     content: dict[str, Any] = {"application/json": {"schema": record}}
     summary = "A delivery update, or several"
     if path != WEBHOOK_PATH:
-        content["application/x-ndjson"] = {
-            "schema": {"type": "string", "description": "A record on each line."}
-        }
+        what = "A record on each line; text/plain is read like this, too."
+        content["application/x-ndjson"] = {"schema": {"type": "string", "description": what}}
         summary = f"Records of {entity.path}"
-    is_signed = path == WEBHOOK_PATH
+    other = {"signature": path == WEBHOOK_PATH, "page": entity.source == SOURCE}
     return {
         "summary": summary,
-        "security": [{"key": []}, *([{"signature": []}] if is_signed else [])],
+        "security": [{"key": []}, *({name: []} for name, holds in other.items() if holds)],
         "requestBody": {"required": True, "content": content},
         "responses": {status: _answer(*answer) for status, answer in _ANSWERS.items()},
     }
+
+
+def _page(what: str, answers: dict[str, Any]) -> dict[str, Any]:
+    always = {status: _answer(*answer) for status, answer in _ALWAYS.items()}
+    return {"get": {"summary": what, "security": [], "responses": always | answers}}
 
 
 def _answer(what: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from ipaddress import ip_address
 
 from loaders.collector.answers import Lines
 
 SOURCE = "menu"
 _DAY = 24 * 3600
+_HOST = re.compile(rb"(?:\[([^\]]*)\]|([^:]*))(?::\d*)?")
 _FILES = {
     "/menu.js": ("menu.js", b"text/javascript; charset=utf-8"),
     "/menu": ("menu.html", b"text/html; charset=utf-8"),
@@ -25,11 +27,19 @@ class Pages:
     origins: frozenset[bytes] = frozenset()
     # whether there is a menu to try at /menu
     are_demonstrated: bool = False
+    # Whether pages are only heard under a name of this machine: without keys, any site could let
+    # its own name lead here (DNS rebinding), and its pages would count as ours.
+    are_local: bool = False
 
     def may_send(self, source: str, headers: Mapping[bytes, bytes]) -> bool:
         """Tell whether a request comes from no page, from one of ours, or from one that may."""
         origin = headers.get(b"origin")
-        if origin is None or origin.partition(b"://")[2] == headers.get(b"host"):
+        if origin is None:
+            return True
+        host = headers.get(b"host")
+        if self.are_local and not is_loopback(_name(host or b"")):
+            return False
+        if origin.partition(b"://")[2] == host:
             return True
         return source == SOURCE and origin in self.origins
 
@@ -57,6 +67,20 @@ class Pages:
         if path == "/menu" and not self.are_demonstrated:
             return None
         return _file(path) if path in _FILES else None
+
+
+def _name(host: bytes) -> str:
+    """Return what a `Host` header has before its port."""
+    match = _HOST.fullmatch(host)
+    return (match[1] or match[2] or b"").decode("latin-1") if match else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a name or address can only be this machine's."""
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_origins(text: str) -> frozenset[bytes]:

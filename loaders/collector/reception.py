@@ -127,8 +127,9 @@ class Reception:
 
     def _sender_of_page(self, query: bytes) -> Sender:
         """Find the holder of the key in an address, which all who see the page can read."""
-        (key,) = parse_qs(query).get(b"key", [b""])[:1]
-        sender = self._senders.find(b"Bearer " + key)
+        # as text: bytes that are no ASCII once they are unescaped could not be made bytes again
+        key = parse_qs(query.decode("latin-1")).get("key", [""])[0]
+        sender = self._senders.find(b"Bearer " + key.encode())
         if sender is None or sender.scopes != {SOURCE}:
             raise RefusedError(401, "key", "the key of a page must be known, and for menu alone")
         return sender

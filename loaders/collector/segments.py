@@ -10,13 +10,16 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
+from math import nan
 from pathlib import Path
 from uuid import uuid4
 
 from loaders.collector.disk import Disk
 
 SUFFIX = ".spool"
+# a segment's name begins with when it was opened, in UTC
+_MOMENT, _MOMENT_LENGTH = "%Y-%m-%dT%H%M%S.%f", 24
 
 
 class Segment:
@@ -26,7 +29,7 @@ class Segment:
         self._disk = disk
         self.size = 0
         while True:
-            self.path = folder / f"{opened_at:%Y-%m-%dT%H%M%S.%f}-{uuid4().hex[:12]}{SUFFIX}"
+            self.path = folder / f"{opened_at:{_MOMENT}}-{uuid4().hex[:12]}{SUFFIX}"
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             fcntl.flock(self.descriptor, fcntl.LOCK_EX)
             # whoever looks for left segments may have been faster than our lock, and removed it
@@ -39,8 +42,9 @@ class Segment:
         """Make data durable at the end, all of it or nothing.
 
         Raises:
-            OSError: it is not; what the segment had before stays. `is_sound` tells whether more
-                may be appended.
+            OSError: it is not; what the segment had before stays, and nothing more may be appended:
+                after a sync that failed, the kernel may have dropped what a later one would report
+                as safe.
         """
         try:
             rest = memoryview(data)
@@ -49,34 +53,48 @@ class Segment:
                 rest = rest[written:]
             self._disk.sync(self.descriptor)
         except BaseException:
-            self.is_sound = False
             with suppress(OSError):  # what was not acknowledged may land, but better does not
                 self._disk.truncate(self.descriptor, self.size)
                 os.lseek(self.descriptor, self.size, os.SEEK_SET)
             raise
         self.size += len(data)
 
-    # After a sync that failed, the kernel may have dropped what a later one would report as safe.
-    is_sound = True
-
 
 def adopt(path: Path) -> int | None:
-    """Lock a segment that nobody holds, and return its descriptor; null where somebody does."""
+    """Lock a segment that nobody holds, and return its descriptor; null where somebody does.
+
+    Raises:
+        OSError: it cannot be opened, or locked.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return None
-    with suppress(BlockingIOError):
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_nlink:
             return descriptor
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
     os.close(descriptor)
     return None
 
 
 def find_segments(folder: Path) -> Iterator[Path]:
     """Find the segments of a spool, oldest first, whoever holds them."""
-    yield from sorted(path for path in folder.glob(f"*{SUFFIX}"))
+    yield from sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.is_dir())
+
+
+def oldest_begun(folder: Path) -> float:
+    """Return when the oldest segment was opened, in seconds since 1970; NaN if there is none."""
+    for path in find_segments(folder):
+        with suppress(ValueError):  # somebody has put a name of their own there
+            moment = datetime.strptime(path.name[:_MOMENT_LENGTH], _MOMENT).replace(tzinfo=UTC)
+            return moment.timestamp()
+    return nan
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from larder.errors import SettingsError
+from loaders.entities import read_entities
 
 EVERYTHING = "*"
 BURST_SECONDS = 2.0
@@ -57,7 +58,7 @@ class Senders:
 
     def __init__(self, keys: str, rate: float) -> None:
         self._senders = {
-            _digest(key.encode()): Sender(scopes, rate) for key, scopes in _read_keys(keys)
+            _digest(key.encode()): Sender(scopes, rate) for key, scopes in _read_keys(keys).items()
         }
         self.anybody = Sender(frozenset([EVERYTHING]), rate)
 
@@ -77,16 +78,20 @@ class Senders:
 
 def key_for(keys: str, source: str) -> str | None:
     """Return the first key, of those in LARDER_API_KEYS, that may send a source."""
-    for key, scopes in _read_keys(keys):
+    for key, scopes in _read_keys(keys).items():
         if Sender(scopes, 0.0).may_send(source):
             return key
     return None
 
 
-def _read_keys(keys: str) -> Iterator[tuple[str, frozenset[str]]]:
-    for entry in re.split(r"[\s,]+", keys.strip()):
-        if not entry:
-            continue
+def _read_keys(keys: str) -> dict[str, frozenset[str]]:
+    """Return the scopes of each key.
+
+    Raises:
+        SettingsError: an entry is none, is there twice, or names what nobody can send.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for number, entry in enumerate(filter(None, re.split(r"[\s,]+", keys)), start=1):
         match = _ENTRY.fullmatch(entry)
         if not match or len(match[1]) < _SHORTEST_KEY:
             raise SettingsError(
@@ -94,7 +99,20 @@ def _read_keys(keys: str) -> Iterator[tuple[str, frozenset[str]]]:
                 "then a colon and its scopes, such as 3q9xKf7LmZp2WvTa:trips+menu, or :* for "
                 "everything; several are separated by commas."
             )
-        yield match[1], frozenset(match[2].split("+"))
+        key, scopes = match[1], frozenset(match[2].split("+"))
+        if key in found:
+            raise SettingsError(
+                f"LARDER_API_KEYS: entry {number} has a key that an entry before it has, too. "
+                "Name each key once, with all its scopes, such as :trips+menu."
+            )
+        known = {entity.source for entity in read_entities().values()}
+        if unknown := sorted(scopes - known - {EVERYTHING}):
+            raise SettingsError(
+                f"LARDER_API_KEYS: entry {number} has the scope {unknown[0]}, and there is no such "
+                f"source. Choose of {', '.join(sorted(known))}, or * for everything."
+            )
+        found[key] = scopes
+    return found
 
 
 def _digest(key: bytes) -> bytes:

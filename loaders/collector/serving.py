@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
@@ -24,12 +23,12 @@ from loaders.collector.disk import Disk
 from loaders.collector.lander import Lander
 from loaders.collector.logs import collector_log
 from loaders.collector.measures import Measures
-from loaders.collector.pages import Pages, read_origins
+from loaders.collector.pages import Pages, is_loopback, read_origins
 from loaders.collector.reception import Reception
-from loaders.collector.segments import find_segments
+from loaders.collector.segments import find_segments, oldest_begun
 from loaders.collector.senders import Senders
 from loaders.collector.signatures import SigningIds
-from loaders.collector.spool import Spool
+from loaders.collector.spool import RESERVE_BYTES, Spool
 
 DRAIN_SECONDS = 20
 
@@ -58,7 +57,8 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
     secret = settings.radar_secret.get_secret_value().encode() if settings.radar_secret else None
     keys = settings.api_keys.get_secret_value() if settings.api_keys else ""
     senders = Senders(keys, listening.rate)
-    if not senders.are_known and secret is None:
+    is_open = not senders.are_known and secret is None
+    if is_open:
         _require_loopback(listening.host)
         say(
             "Neither LARDER_API_KEYS nor LARDER_RADAR_SECRET is set: only this machine is "
@@ -66,7 +66,8 @@ def collect(settings: Settings, listening: Listening, say: Callable[[str], None]
         )
     log = collector_log(settings.logs_folder)
     measures = Measures()
-    pages = Pages(read_origins(settings.menu_origins), listening.is_demonstration)
+    origins = read_origins(settings.menu_origins)
+    pages = Pages(origins, listening.is_demonstration, are_local=is_open)
     collector = Collector(
         Reception(senders, secret, pages), measures, lambda: opened_spool(settings, measures, log)
     )
@@ -131,23 +132,16 @@ def opened_spool(
     with (
         closing(SigningIds(folder / "signing_ids.sqlite")) as signing_ids,
         closing(Lander(settings, folder, measures, log)) as lander,
-        closing(Spool(folder, signing_ids, lander.give, hold, measures, disk, log)) as spool,
+        closing(Spool(folder, signing_ids, lander, hold, measures, disk, log)) as spool,
     ):
-        measures.gauge(
-            "larder_collector_queued_bytes",
-            "Bytes that wait for their commit.",
-            lambda: spool.queued_bytes,
-        )
-        measures.gauge(
-            "larder_collector_disk_free_bytes",
-            "Room on the spool's disk; below the reserve nothing is taken.",
-            lambda: disk.free_bytes(folder),
-        )
-        measures.gauge(
-            "larder_collector_spool_segments",
-            "Segments on their way to the landing zone.",
-            lambda: sum(1 for _ in find_segments(folder)),
-        )
+        for name, read in {
+            "queued_bytes": lambda: spool.queued_bytes,
+            "disk_free_bytes": lambda: disk.free_bytes(folder),
+            "disk_reserve_bytes": lambda: RESERVE_BYTES,
+            "spool_segments": lambda: sum(1 for _ in find_segments(folder)),
+            "oldest_segment_timestamp_seconds": lambda: oldest_begun(folder),
+        }.items():
+            measures.gauge(f"larder_collector_{name}", read)
         yield spool
 
 
@@ -172,11 +166,7 @@ def _require_usable_certificate(listening: Listening) -> None:
 
 
 def _require_loopback(host: str) -> None:
-    try:
-        is_loopback = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+    if not is_loopback(host):
         raise SettingsError(
             f"Without LARDER_API_KEYS or LARDER_RADAR_SECRET everybody who reaches {host} could "
             "send events. Set one of them, or listen on 127.0.0.1."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -23,6 +24,7 @@ import msgspec
 from loaders.collector.bodies import Received
 from loaders.collector.disk import Disk
 from loaders.collector.frames import encode
+from loaders.collector.lander import Lander
 from loaders.collector.measures import Measures
 from loaders.collector.segments import Segment
 from loaders.collector.signatures import Claim, SigningIds
@@ -35,9 +37,16 @@ SEGMENT_BYTES = 32 * 1024 * 1024
 QUEUE_BYTES = 64 * 1024 * 1024
 RESERVE_BYTES = 256 * 1024 * 1024
 
+Trouble = tuple[type[Exception], int | None]
+"""A kind of failure, and its number."""
+
 
 class SpoolFullError(Exception):
     """Nothing more can be taken now: the queue or the disk is full, or the disk failed."""
+
+
+# anything else is a fault of ours
+DISK_ERRORS = (SpoolFullError, OSError, sqlite3.Error)
 
 
 class ClaimedError(Exception):
@@ -60,15 +69,14 @@ class Waiting(msgspec.Struct, gc=False):
 class Spool:
     """Take lines from one event loop and make them durable.
 
-    `close_segment` is called, in the writing thread, with each segment that is to land: some
-    `hold_seconds` after its first line.
+    The lander is given each segment some `hold_seconds` after its first line.
     """
 
     def __init__(
         self,
         folder: Path,
         signing_ids: SigningIds,
-        close_segment: Callable[[Segment], None],
+        lander: Lander,
         hold_seconds: float,
         measures: Measures,
         disk: Disk,
@@ -76,13 +84,13 @@ class Spool:
     ) -> None:
         self._folder = folder
         self._signing_ids = signing_ids
-        self._close_segment = close_segment
+        self._lander = lander
         self._hold_seconds = hold_seconds
         self._measures = measures
         self._disk = disk
         self._log = log
-        # what keeps lines from being durable, as the log has it
-        self._trouble = ""
+        # what keeps lines from being durable, as far as the log has it
+        self._trouble: Trouble | None = None
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Waiting] = deque()
         # a token for each group that is to be committed
@@ -127,12 +135,18 @@ class Spool:
             self._is_committing = True
             self._groups.put(None)
 
-    def has_room(self) -> bool:
-        """Tell whether the disk has more than its reserve."""
+    def state(self) -> str:
+        """Say how it stands: ready, full (the disk has its reserve left), or broken (see the log).
+
+        What is taken while nothing lands would only be found at the next start.
+        """
+        if not (self._thread.is_alive() and self._lander.is_alive()):
+            return "broken"
         try:
-            return self._disk.free_bytes(self._folder) > RESERVE_BYTES
+            has_room = self._disk.free_bytes(self._folder) > RESERVE_BYTES
         except OSError:
-            return False
+            return "broken"
+        return "ready" if has_room else "full"
 
     def close(self) -> None:
         """Commit what is queued, close the segment, and take nothing more."""
@@ -168,7 +182,7 @@ class Spool:
 
     def _give_segment_away(self) -> None:
         if self._segment is not None:
-            self._close_segment(self._segment)
+            self._lander.give(self._segment)
             self._segment = None
 
     def _commit(self, group: list[Waiting]) -> None:
@@ -182,24 +196,27 @@ class Spool:
             kept = [one.received for one, out in zip(group, outcomes, strict=True) if out is None]
             if kept:
                 self._append(_frames(kept))
-                self._tell_log("")
+                self._tell_log(None)
         except Exception as error:
-            self._tell_log(str(error))
+            self._tell_log(error)
             self._measures.commit_failures.inc()
-            outcomes = [out or SpoolFullError(str(error)) for out in outcomes]
+            why = error if isinstance(error, SpoolFullError) else SpoolFullError(_told(error))
+            outcomes = [out or why for out in outcomes]
         self._measures.commit_seconds.observe(time.monotonic() - started)
         with suppress(RuntimeError):  # the loop is gone: nobody waits any more
             self._loop.call_soon_threadsafe(self._tell, group, outcomes)
 
-    def _tell_log(self, trouble: str) -> None:
+    def _tell_log(self, error: Exception | None) -> None:
         """Say once that a trouble has begun, and that it is over."""
+        trouble = None if error is None else _kind(error)
         if trouble == self._trouble:
             return
         self._trouble = trouble
-        if trouble:
-            self._log.error("nothing is kept", extra={"why": trouble})
-        else:
+        if error is None:
             self._log.info("kept again")
+        else:
+            fault = None if isinstance(error, DISK_ERRORS) else error
+            self._log.error("nothing is kept", extra={"why": str(error)}, exc_info=fault)
 
     def _append(self, data: bytes) -> None:
         if self._disk.free_bytes(self._folder) < RESERVE_BYTES + len(data):
@@ -210,7 +227,7 @@ class Spool:
         try:
             self._segment.append(data)
         except OSError:
-            self._give_segment_away()
+            self._give_segment_away()  # nothing may be appended to it any more
             raise
 
     def _tell(self, group: list[Waiting], outcomes: list[Exception | None]) -> None:
@@ -219,18 +236,27 @@ class Spool:
             self._gather()
         self.queued_bytes -= sum(one.size for one in group)
         accepted: Counter[str] = Counter()
-        rejected: Counter[str] = Counter()
+        rejected: Counter[tuple[str, str]] = Counter()
         for one, outcome in zip(group, outcomes, strict=True):
             if outcome is None:
                 accepted[one.received.entity] += one.received.accepted
-                rejected[one.received.entity] += one.received.rejected
+                rejected.update((one.received.entity, reason) for reason in one.received.reasons)
             one.done(outcome)
-        for counter, counted in (
-            (self._measures.accepted, accepted),
-            (self._measures.rejected, rejected),
-        ):
-            for entity, records in counted.items():
-                counter.labels(entity).inc(records)
+        for entity, records in accepted.items():
+            self._measures.accepted.labels(entity).inc(records)
+        for labels, records in rejected.items():
+            self._measures.rejected.labels(*labels).inc(records)
+
+
+def _kind(error: Exception) -> Trouble:
+    """Give what is the same for each failure of one trouble; its words may name a new file."""
+    number = getattr(error, "errno", None) or getattr(error, "sqlite_errorcode", None)
+    return type(error), number
+
+
+def _told(error: Exception) -> str:
+    """Say to a sender what has failed, who is to know neither files nor settings of ours."""
+    return "the disk fails" if isinstance(error, DISK_ERRORS) else "the collector has failed"
 
 
 def _frames(group: list[Received]) -> bytes:

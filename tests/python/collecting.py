@@ -79,6 +79,8 @@ class RunningCollector:
     # what its process runs
     code: str = COLLECT
     process: subprocess.Popen[str] | None = None
+    # headers of the last answer, in small letters
+    told: dict[str, str] = field(default_factory=dict)
     _connection: HTTPConnection | None = None
 
     def start(self) -> None:
@@ -148,8 +150,18 @@ class RunningCollector:
         except (OSError, HTTPException):
             self.hang_up()
             raise
+        self.told = {name.lower(): value for name, value in response.getheaders()}
         is_json = response.headers.get_content_type() == "application/json"
         return response.status, json.loads(content) if is_json else {"text": content.decode()}
+
+
+def measured(collector: RunningCollector, sample: str) -> float:
+    """Return what `/metrics` says of a sample, such as `name{label="value"}`; 0: nothing yet."""
+    for line in collector.get("/metrics")[1]["text"].splitlines():
+        name, _, value = line.rpartition(" ")
+        if name == sample:
+            return float(value)
+    return 0.0
 
 
 @contextmanager

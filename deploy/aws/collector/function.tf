@@ -7,7 +7,7 @@ resource "aws_lambda_function" "collector" {
   source_code_hash = filebase64sha256(var.package)
   handler          = "loaders.collector.gateway.handler"
   runtime          = "python3.11"
-  timeout          = 25
+  timeout          = 25 # API Gateway gives up after 30 seconds
   memory_size      = 512
 
   environment {

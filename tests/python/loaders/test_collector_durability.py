@@ -1,4 +1,4 @@
-"""What was acknowledged lands exactly once: killed processes, failing disks, two on one spool."""
+"""What was acknowledged lands exactly once: failing disks, damaged segments, signing ids."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import asyncio
 import errno
 import logging
 import os
-import random
+import sqlite3
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from http.client import HTTPException
 from pathlib import Path
 
-import duckdb
 import pytest
 from collecting import KEY, RunningCollector, menu_event, running
+from kept_events import keys_in_raw, wait_until_landed
 from landing_zone import ARRIVED
 from warehouse_homes import settings_of
 
@@ -30,75 +28,8 @@ from loaders.collector.segments import SUFFIX, Segment, find_segments
 from loaders.collector.serving import opened_spool
 from loaders.collector.signatures import SigningIds, claim
 from loaders.collector.spool import Spool, SpoolFullError, Waiting
-from loaders.load import load
 
 MENU = "/v1/menu/events"
-KILLS = 30
-
-
-def keys_in_raw(home: Path) -> Counter[str]:
-    """Load what has landed, and return how often each key is in raw."""
-    load(settings_of(home), lambda: ARRIVED)
-    with duckdb.connect() as connection:
-        rows = connection.execute(
-            "select natural_key from read_parquet(?, hive_partitioning = false)",
-            [str(home / "raw" / "menu" / "menu_events" / "**" / "*.parquet")],
-        ).fetchall()
-    return Counter(key for (key,) in rows)
-
-
-def wait_until_landed(home: Path) -> None:
-    until = time.monotonic() + 60
-    while list(find_segments(home / "spool")):
-        assert time.monotonic() < until, list(find_segments(home / "spool"))
-        time.sleep(0.1)
-
-
-def test_thirty_kills_of_two_collectors_on_one_spool_lose_and_double_nothing(
-    tmp_path: Path,
-) -> None:
-    home = tmp_path / "home"
-    collectors = [RunningCollector(home, {"LARDER_API_KEYS": f"{KEY}:*"}) for _ in range(2)]
-    acknowledged: list[str] = []
-    ended = threading.Event()
-
-    def send(collector: RunningCollector, sender: int) -> None:
-        client = RunningCollector(home, port=collector.port)
-        number = 0
-        while not ended.is_set():
-            number += 1
-            event = menu_event(number, event_id=f"{sender}-{number}")
-            try:
-                if client.post(MENU, event)[0] == 200:
-                    acknowledged.append(str(event["event_id"]))
-            except (OSError, HTTPException):  # not acknowledged, and not sent again
-                time.sleep(0.01)
-        client.hang_up()
-
-    for collector in collectors:
-        collector.start()
-    threads = [
-        threading.Thread(target=send, args=(collectors[sender % 2], sender)) for sender in range(6)
-    ]
-    for thread in threads:
-        thread.start()
-    pauses = random.Random(5)
-    for kill in range(KILLS):
-        collector = collectors[kill % 2]
-        time.sleep(pauses.uniform(0.0, 0.2))
-        collector.kill()
-        collector.start()
-    ended.set()
-    for thread in threads:
-        thread.join()
-    wait_until_landed(home)
-    for collector in collectors:
-        collector.kill()
-
-    found = keys_in_raw(home)
-    assert len(acknowledged) > 20 * KILLS
-    assert {key: found[key] for key in acknowledged} == dict.fromkeys(acknowledged, 1)
-    assert max(found.values()) == 1  # nor is anything else there twice
 
 
 def test_a_write_that_fails_in_the_middle_is_not_acknowledged_and_costs_nothing_else(
@@ -156,7 +87,7 @@ async def outcome_of(spool: Spool, key: str) -> Exception | None:
     """Send an event; return what kept it from being durable."""
     line = f'{{"event_id": "{key}", "occurred_at": "2024-01-01", "location_id": "x"}}'
     told: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-    spool.put(Waiting(Received("menu/menu_events", [line.encode()], 1, 0), None, told.set_result))
+    spool.put(Waiting(Received("menu/menu_events", [line.encode()], 1), None, told.set_result))
     return await told
 
 
@@ -238,6 +169,56 @@ def test_a_full_disk_takes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert sorted(refused) == ["5", "6", "7", "8", "9"]
     assert caplog.messages == ["nothing is kept", "kept again"]
     assert keys_in_raw(home) == dict.fromkeys(kept, 1)
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        pytest.param(
+            lambda path: OSError(errno.EMFILE, "Too many open files", str(path)),
+            "the disk fails",
+            id="no file can be opened",
+        ),
+        pytest.param(
+            lambda path: sqlite3.OperationalError(f"unable to open {path}"),
+            "the disk fails",
+            id="no database",
+        ),
+        pytest.param(
+            lambda path: KeyError(str(path)), "the collector has failed", id="a fault of ours"
+        ),
+    ],
+)
+def test_a_trouble_is_logged_once_and_senders_learn_no_path(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Callable[[Path], Exception],
+    told: str,
+) -> None:
+    """Also where each segment that cannot be opened has another name."""
+    names: set[Path] = set()
+
+    def fail(folder: Path, *_: object) -> Segment:
+        path = folder / f"{len(names)}.spool"
+        names.add(path)
+        raise failure(path)
+
+    async def run() -> list[str]:
+        log = logging.getLogger("test")
+        with opened_spool(settings_of(tmp_path), Measures(), log) as spool:
+            with monkeypatch.context() as patch:
+                patch.setattr("loaders.collector.spool.Segment", fail)
+                refused = [await outcome_of(spool, str(number)) for number in range(4)]
+            assert await outcome_of(spool, "kept") is None
+            return [str(one) for one in refused]
+
+    with caplog.at_level(logging.INFO, "test"):
+        assert set(asyncio.run(run())) == {told}
+    assert len(names) == 4
+    assert caplog.messages == ["nothing is kept", "kept again"]
+    assert "0.spool" in vars(caplog.records[0])["why"]  # where to look is for us
+    assert bool(caplog.records[0].exc_info) == (told == "the collector has failed")
 
 
 def test_a_landing_zone_that_cannot_be_written_delays_only(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
-"""The collector as a Lambda: events as API Gateway sends them, and real HTTP to AWS' services."""
+"""The collector as a Lambda: events as API Gateway documents them, real HTTP to AWS' services."""
 
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,10 +18,14 @@ import pytest
 from botocore.exceptions import ClientError
 from buckets import make_bucket, s3_endpoint
 from collecting import KEY, SECRET, menu_event, signed, trip_event
+from kept_events import keys_in_dead_letters, keys_in_raw
 
+from larder.settings import PROJECT_ROOT
 from loaders.collector import gateway
 from loaders.collector.gateway import MOST_RECORD_BYTES, handler
 
+REQUEST = Path(__file__).with_name("http_api_request.json")
+STREAMS = PROJECT_ROOT / "deploy" / "aws" / "collector" / "streams.tf"
 BUCKET = "landing"
 PAGE_KEY, SITE = "the-key-of-the-menu-page", "https://bistro.example"
 ENTITIES = ("menu/menu_events", "trips/trip_events", "catalog/items")
@@ -56,60 +64,47 @@ def services() -> Iterator[Any]:
             made.cache_clear()
 
 
+class Invocation:
+    """What Lambda tells of an invocation that began now; by default as deploy/aws has it."""
+
+    def __init__(self, seconds: float = 25.0) -> None:
+        self.ends_at = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(1000 * (self.ends_at - time.monotonic()))
+
+
 def event(
     path: str, body: object, headers: dict[str, str] | None = None, method: str = "POST"
 ) -> dict[str, Any]:
-    """Return a request as an HTTP API hands it over (recorded, payload format 2.0)."""
+    """Return a request as an HTTP API hands it over, in payload format 2.0.
+
+    http_api_request.json has every field that the developer guide of API Gateway lists for it
+    ("Create AWS Lambda proxy integrations for HTTP APIs"), with our route; none of it was recorded.
+    """
+    request: dict[str, Any] = json.loads(REQUEST.read_text(encoding="utf-8"))
     content = body if isinstance(body, str) else json.dumps(body)
     chosen = {"authorization": f"Bearer {KEY}"} if headers is None else headers
-    return {
-        "version": "2.0",
-        "routeKey": "POST /v1/{proxy+}",
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": {
-            "accept": "*/*",
-            "content-length": str(len(content.encode())),
-            "content-type": "application/json",
-            "host": "abcdefghij.execute-api.eu-central-1.amazonaws.com",
-            "x-amzn-trace-id": "Root=1-66e1f0a2-0123456789abcdef01234567",
-            "x-forwarded-for": "203.0.113.7",
-            "x-forwarded-port": "443",
-            "x-forwarded-proto": "https",
-            **{name.lower(): value for name, value in chosen.items()},
-        },
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "abcdefghij",
-            "domainName": "abcdefghij.execute-api.eu-central-1.amazonaws.com",
-            "http": {
-                "method": method,
-                "path": path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": "203.0.113.7",
-                "userAgent": "test",
-            },
-            "requestId": "ABCDEFGHIJKLMNO=",
-            "routeKey": "POST /v1/{proxy+}",
-            "stage": "$default",
-            "time": "11/Sep/2024:19:33:06 +0000",
-            "timeEpoch": 1726083186000,
-        },
-        "body": content,
-        "isBase64Encoded": False,
-    }
+    request["headers"] |= {"content-length": str(len(content.encode()))}
+    request["headers"] |= {name.lower(): value for name, value in chosen.items()}
+    request["requestContext"]["http"] |= {"method": method, "path": path}
+    return request | {"rawPath": path, "rawQueryString": "", "body": content}
 
 
 def answer(request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    answered = handler(request, None)
+    answered = handler(request, Invocation())
     return answered["statusCode"], json.loads(answered["body"])
+
+
+def delivered(s3: Any, entity: str) -> list[bytes]:
+    """Return the objects that Firehose has delivered of an entity."""
+    found = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"landing/{entity}/").get("Contents", [])
+    return [s3.get_object(Bucket=BUCKET, Key=one["Key"])["Body"].read() for one in found]
 
 
 def landed(s3: Any, entity: str) -> list[bytes]:
     """Return the lines that Firehose has delivered of an entity."""
-    found = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"landing/{entity}/").get("Contents", [])
-    bodies = [s3.get_object(Bucket=BUCKET, Key=one["Key"])["Body"].read() for one in found]
-    return [line for body in bodies for line in body.splitlines()]
+    return [line for body in delivered(s3, entity) for line in body.splitlines()]
 
 
 def test_what_is_accepted_was_taken_by_firehose(services: Any) -> None:
@@ -119,6 +114,35 @@ def test_what_is_accepted_was_taken_by_firehose(services: Any) -> None:
     status, counts = answer(event("/v1/trips/webhook", several))
     assert (status, counts) == (200, {"accepted": 2, "rejected": 0})
     assert len(landed(services, "trips/trip_events")) == 2
+
+
+def test_what_firehose_delivers_is_loaded(
+    services: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the names and with the compression of streams.tf, of which moto does neither."""
+    broken = menu_event(101, occurred_at="never")
+    lines = "\n".join(json.dumps(one) for one in (menu_event(100), broken, menu_event(102)))
+    request = event("/v1/menu/events", lines)
+    request["headers"]["content-type"] = "application/x-ndjson"
+    assert answer(request) == (200, {"accepted": 3, "rejected": 0})
+    webhook = event("/v1/trips/webhook", trip_event(100), signed("loaded"))
+    assert answer(webhook)[0] == 200
+
+    prefix = "landing/{entity}/process_hour=2024-05-31T06/"
+    terms = STREAMS.read_text(encoding="utf-8")
+    assert "landing/${each.value}/process_hour=!{timestamp:yyyy-MM-dd'T'HH}/" in terms
+    assert ('file_extension      = ".ndjson.gz"' in terms, '"GZIP"' in terms) == (True, True)
+    make_bucket("delivered")
+    for entity in ("menu/menu_events", "trips/trip_events"):
+        for number, body in enumerate(delivered(services, entity)):
+            key = f"{prefix.format(entity=entity)}{number}.ndjson.gz"
+            services.put_object(Bucket="delivered", Key=key, Body=gzip.compress(body))
+    monkeypatch.setenv("LARDER_LANDING", "s3://delivered/landing")
+    home = tmp_path / "home"
+    found = keys_in_raw(home)
+    assert (found["menu-100"], found["menu-101"], found["menu-102"]) == (1, 0, 1)
+    assert keys_in_dead_letters(home)["menu-101"] == 1
+    assert keys_in_raw(home, "trips/trip_events")["trip-event-100"] == 1
 
 
 def test_a_binary_body_and_an_unusable_one(services: Any) -> None:
@@ -208,7 +232,24 @@ def test_services_that_cannot_be_reached_are_told_to_the_sender(
         raise ClientError({"Error": {"Code": "ServiceUnavailableException"}}, "PutRecordBatch")
 
     monkeypatch.setattr(gateway._firehose(), "put_record_batch", refuse)
-    answered = handler(event("/v1/menu/events", menu_event(7)), None)
+    answered = handler(event("/v1/menu/events", menu_event(7)), Invocation())
+    assert answered["statusCode"] == 503
+    assert answered["headers"]["retry-after"] == "1"
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize("service", ["firehose", "dynamodb"])
+def test_a_service_that_never_answers_is_given_up_before_the_function_is_killed(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = event("/v1/trips/webhook", trip_event(20), signed(f"dead {service}"))
+    with socket.create_server(("127.0.0.1", 0)) as dead:  # takes connections, and says nothing
+        endpoint = f"http://127.0.0.1:{dead.getsockname()[1]}"
+        client = boto3.client(service, config=gateway.CLIENT, endpoint_url=endpoint)
+        monkeypatch.setattr(gateway, f"_{service}", lambda: client)
+        invocation = Invocation(seconds=9.0)
+        answered = handler(request, invocation)
+    assert invocation.get_remaining_time_in_millis() > 0
     assert answered["statusCode"] == 503
     assert answered["headers"]["retry-after"] == "1"
 
@@ -237,11 +278,14 @@ def test_a_page_of_a_listed_site_sends_menu_events() -> None:
     request = event("/v1/menu/events", menu_event(1), {"origin": SITE})
     request["headers"]["content-type"] = "text/plain"
     assert answer(request)[0] == 401
+    for query in ("key=%C3%A9", "key=%ff", "key=\u00e9", "key", "&&=;"):
+        request["rawQueryString"] = query
+        assert answer(request)[0] == 401, query
     request["rawQueryString"] = f"key={PAGE_KEY}"
-    answered = handler(request, None)
+    answered = handler(request, Invocation())
     assert answered["statusCode"] == 200
     assert answered["headers"]["access-control-allow-origin"] == SITE
     request["headers"]["origin"] = "https://evil.example"
     assert answer(request)[0] == 403
     asked = event("/v1/menu/events", "", {"origin": SITE}, "OPTIONS")
-    assert handler(asked, None)["headers"]["access-control-allow-methods"] == "POST"
+    assert handler(asked, Invocation())["headers"]["access-control-allow-methods"] == "POST"

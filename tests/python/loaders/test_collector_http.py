@@ -136,6 +136,40 @@ def test_a_key_opens_its_scopes(
     assert collector.post(path, menu_event(5), key=key)[0] == status
 
 
+@pytest.fixture(scope="module")
+def open_collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    nothing = {"LARDER_API_KEYS": "", "LARDER_RADAR_SECRET": ""}
+    with running(tmp_path_factory.mktemp("open"), environment=nothing) as collector:
+        yield collector
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        pytest.param("localhost:8470", 200, id="its name"),
+        pytest.param("127.0.0.1:8470", 200, id="its address"),
+        pytest.param("127.9.9.9", 200, id="another address of it"),
+        pytest.param("[::1]:8470", 200, id="its newer address"),
+        pytest.param("evil.example:8470", 403, id="a name that leads here"),
+        pytest.param("localhost.evil.example", 403, id="a name that begins like it"),
+        pytest.param("192.168.0.7:8470", 403, id="another machine"),
+    ],
+)
+def test_without_keys_only_pages_of_this_machine_may_send(
+    open_collector: RunningCollector, host: str, status: int
+) -> None:
+    page = {"Origin": f"http://{host}", "Host": host}
+    assert open_collector.post(MENU, menu_event(1), page)[0] == status
+    assert open_collector.post(MENU, menu_event(1), {"Host": host})[0] == 200  # no page
+
+
+def test_with_keys_a_page_under_any_name_of_the_collector_may_send(
+    collector: RunningCollector,
+) -> None:
+    page = {"Origin": "https://menus.example", "Host": "menus.example"}
+    assert collector.post(MENU, menu_event(1), page)[0] == 200
+
+
 def test_limits_are_told(collector: RunningCollector) -> None:
     assert collector.post(MENU, b"x" * (MAX_LINE_BYTES + 1))[0] == 413
     collector.hang_up()
@@ -212,6 +246,20 @@ def test_a_sender_may_not_send_more_than_its_rate(tmp_path: Path) -> None:
     [
         pytest.param(["--host", "::"], {}, 2, "LARDER_API_KEYS", id="open to everybody"),
         pytest.param([], {"LARDER_API_KEYS": "short:*"}, 2, "at least 16", id="a short key"),
+        pytest.param(
+            [],
+            {"LARDER_API_KEYS": "a-key-that-is-secret:menu+trip"},
+            2,
+            "entry 1 has the scope trip, and there is no such source. Choose of accounts",
+            id="a scope of nothing",
+        ),
+        pytest.param(
+            [],
+            {"LARDER_API_KEYS": "a-key-that-is-secret:menu, a-key-that-is-secret:trips"},
+            2,
+            "entry 2 has a key that an entry before it has",
+            id="a key twice",
+        ),
         pytest.param(["--certificate", "none.pem"], {}, 2, "none.pem", id="no certificate"),
         *(
             pytest.param(
@@ -240,8 +288,10 @@ def test_what_it_cannot_start_with(
         timeout=60,
         check=False,
     )
-    assert (ended.returncode, words in ended.stderr) == (exit_code, True), ended.stderr
-    assert "Traceback" not in ended.stderr
+    said = " ".join(ended.stderr.split())
+    assert (ended.returncode, words in said) == (exit_code, True), ended.stderr
+    assert "Traceback" not in said
+    assert "a-key-that-is-secret" not in said
 
 
 def test_a_port_that_is_taken(tmp_path: Path, collector: RunningCollector) -> None:

@@ -213,6 +213,62 @@ def test_a_visitor_stays_the_same_unless_that_is_unwanted(
     assert len(menu.visitors()) == 3
 
 
+def open_own(menu: Menu, page: Page, attributes: str = "") -> None:
+    """Open a page of a restaurant's own, whose script has these attributes."""
+    address = f"http://127.0.0.1:{menu.collector.port}/own.html"
+    script = f'<script src="/menu.js" data-key="{PAGE_KEY}" data-location="{menu.location}"'
+    html = f"<!doctype html><title>Menu</title>{script} {attributes} defer></script>"
+    page.route(address, lambda route: route.fulfill(body=html, content_type="text/html"))
+    page.goto(address)
+    page.wait_for_function("window.larderMenu !== undefined")
+
+
+def test_who_signs_in_is_named_from_then_on_and_not_remembered(menu: Menu, page: Page) -> None:
+    open_own(menu, page)
+    page.evaluate("larderMenu.added('before')")
+    page.evaluate("larderMenu.signedIn('customer-7')")
+    page.evaluate("larderMenu.added('after')")
+    page.evaluate("larderMenu.ordered()")
+    wait_until_sent(page)
+    menu.wait_for("order_placed", 2)
+    named = {(one["kind"], one.get("item_id"), one.get("customer_id")) for one in menu.landed()}
+    assert named == {
+        ("menu_opened", None, None),
+        ("item_added", "before", None),
+        ("item_added", "after", "customer-7"),
+        ("order_placed", "before", "customer-7"),
+        ("order_placed", "after", "customer-7"),
+    }
+    assert len(menu.visitors()) == 1  # whether both are one person is for consent to say
+    assert "customer-7" not in page.evaluate("JSON.stringify(localStorage)")
+    page.reload()
+    menu.wait_for("menu_opened", 2)
+    assert not any(one.get("customer_id") for one in menu.landed() if one["kind"] == "menu_opened")
+
+
+def test_a_page_that_knows_its_guest_names_them_from_the_start(menu: Menu, page: Page) -> None:
+    open_own(menu, page, 'data-customer="customer-8"')
+    assert menu.first("menu_opened")["customer_id"] == "customer-8"
+    page.evaluate("larderMenu.signedIn('customer-9')")  # somebody else, at the same table
+    page.evaluate("larderMenu.added('cake')")
+    assert menu.first("item_added")["customer_id"] == "customer-9"
+
+
+def test_a_visitor_of_a_page_is_forgotten_with_it(menu: Menu, page: Page) -> None:
+    for opened in (1, 2):
+        open_own(menu, page, 'data-visitor="page"')
+        page.evaluate("larderMenu.added('cake')")
+        menu.wait_for("menu_opened", opened)
+        menu.wait_for("item_added", opened)
+    wait_until_sent(page)
+    assert len(menu.visitors()) == 2  # one a page, for all that is done on it
+    assert page.evaluate("Object.keys(localStorage)") == []
+    open_own(menu, page)  # while without it one is kept
+    menu.wait_for("menu_opened", 3)
+    wait_until_sent(page)
+    assert page.evaluate("Object.keys(localStorage)") == ["larder.menu.visitor"]
+
+
 def test_a_collector_that_was_away_gets_all_once(tmp_path: Path, page: Page) -> None:
     with running(tmp_path, "--demo", environment=KEYS) as collector:
         menu = Menu(collector, "away")

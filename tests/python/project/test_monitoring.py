@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from larder.metrics import METRICS
-from larder.metrics.catalogue import COMMANDS, NODE_STATUSES, OUTCOMES
+from larder.metrics import COLLECTOR_METRICS, METRICS
+from larder.metrics.catalogue import COMMANDS, NODE_STATUSES, OUTCOMES, Metric
 from larder.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "deploy" / "monitoring"
@@ -33,6 +33,18 @@ VALUES = {
     "outcome": OUTCOMES,
     "status": NODE_STATUSES,
     "part": ("landing", "raw", "audit", "build", "generations", "logs"),
+}
+
+# what can be asked for: of a histogram its buckets, sum and count
+SERIES = {
+    **METRICS,
+    **{name: one for name, one in COLLECTOR_METRICS.items() if one.kind != "histogram"},
+    **{
+        f"{name}_{part}": Metric("counter", one.text, one.labels + more)
+        for name, one in COLLECTOR_METRICS.items()
+        if one.kind == "histogram"
+        for part, more in (("bucket", ("le",)), ("sum", ()), ("count", ()))
+    },
 }
 
 Rule = dict[str, Any]
@@ -73,19 +85,19 @@ def problems(expression: str) -> Iterator[str]:
         yield "asks for no metric"
     labels = set(ADDED)
     for name, matchers in selected:
-        if name not in METRICS:
+        if name not in SERIES:
             yield f"{name} is not written"
             continue
-        labels |= set(METRICS[name].labels)
+        labels |= set(SERIES[name].labels)
         for label, value in MATCHER.findall(matchers):
-            if label not in {*METRICS[name].labels, *ADDED}:
+            if label not in {*SERIES[name].labels, *ADDED}:
                 yield f"{name} has no label {label}"
             elif label in VALUES and not set(value.split("|")) <= set(VALUES[label]):
                 yield f"{label} is never {value}"
         # a counter is only worth its increase, and a gauge has none
         is_increase = re.search(rf"increase\({name}\b", expression) is not None
-        if is_increase != (METRICS[name].kind == "counter"):
-            yield f"{name} is a {METRICS[name].kind}"
+        if is_increase != (SERIES[name].kind == "counter"):
+            yield f"{name} is a {SERIES[name].kind}"
     for grouping in GROUPING.findall(expression):
         for label in filter(None, re.split(r"[,\s]+", grouping)):
             if label not in labels:
@@ -103,6 +115,9 @@ def test_the_check_itself_finds_what_is_wrong() -> None:
         'larder_run_exit_code{command="fly"} > 1',
         "larder_loaded_records_total > 1",
         "increase(larder_load_records[1h]) > 1",
+        "larder_collector_landing_failures_total > 1",
+        'larder_collector_disk_free_bytes{reason="full"} < 1',
+        "increase(larder_collector_commit_seconds[5m]) > 1",
         "sum by (location_id) (larder_load_records)",
         "sum(larder_load_records",
         "up == 0",
@@ -138,7 +153,7 @@ def test_rules_name_labels_that_their_result_has(rules: list[Rule]) -> None:
         grouped = re.search(r"\bby \(([^)]*)\)", rule["expr"])
         has = set(re.split(r",\s*", grouped[1])) if grouped else set(ADDED)
         for name, _ in SELECTOR.findall(rule["expr"]) if not grouped else []:
-            has |= set(METRICS[name].labels)
+            has |= set(SERIES[name].labels)
         if rule["expr"].startswith("absent("):
             has = {"command"}
         assert named <= has, rule["alert"]
@@ -149,6 +164,7 @@ def test_there_is_a_rule_for_each_trouble(rules: list[Rule]) -> None:
     assert names >= {
         *("RunMissed", "MetricsAbsent", "RunFailing", "RejectedShare", "FeedStale"),
         *("PublishTooOld", "BatchHeld", "DiskFilling", "BusBacklog"),
+        *("CollectorKeepsNothing", "CollectorNotLanding", "CollectorDiskFilling"),
     }
 
 

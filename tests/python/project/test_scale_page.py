@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,12 @@ def test_every_figure_that_the_assumptions_quote_is_that_of_the_code() -> None:
     ):
         text = (PROJECT_ROOT / f"python_models/scores/{model}.py").read_text(encoding="utf-8")
         assert f"about {gigabytes} GB per million stock days" in " ".join(text.split())
+    collector = (PROJECT_ROOT / "docs/collector.md").read_text(encoding="utf-8")
+    row = re.search(
+        r"^\| one event a request, 64 connections \|[^|]*\| ([\d,]+) to ", collector, re.M
+    )
+    assert row is not None
+    assert row[1] == f"{scale.assumed('collector_rate'):,}"
 
 
 @pytest.mark.parametrize(

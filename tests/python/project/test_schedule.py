@@ -37,6 +37,8 @@ class Unit(configparser.ConfigParser):
         text = FILES[name].read_text(encoding="utf-8")
         self.read_string(text)
         self.settings = dict(re.findall(r"^Environment=(\w+)=(.+)$", text, re.MULTILINE))
+        # a later file decides where both name a setting
+        self.files = re.findall(r"^EnvironmentFile=(.+)$", text, re.MULTILINE)
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
@@ -111,9 +113,24 @@ def test_what_stays_is_kept_up_and_may_do_no_more_than_a_run(name: str) -> None:
 
 def test_the_loader_that_stays_loads_as_a_run_does() -> None:
     follower, run = Unit("larder-follow.service"), Unit("larder.service")
-    assert follower["Service"]["EnvironmentFile"] == run["Service"]["EnvironmentFile"]
+    assert follower.files == run.files
     for name in ("LARDER_HOME", "LARDER_KEY_FILE"):
         assert follower.settings[name] == run.settings[name]
+
+
+def test_the_collector_lands_where_the_loader_reads() -> None:
+    collector, run = Unit("larder-collector.service"), Unit("larder.service")
+    assert run.files == ["-/etc/larder/larder.env"]
+    assert collector.files == [*run.files, "-/etc/larder/collector.env"]
+    assert collector.settings["LARDER_HOME"] == run.settings["LARDER_HOME"]
+
+
+def test_the_collector_is_back_at_once_and_is_not_given_up_soon() -> None:
+    collector = Unit("larder-collector.service")
+    assert collector["Service"]["RestartSec"] == "100ms"
+    # a start that fails takes a second: it is tried for a minute at least before a person is told
+    assert int(collector["Unit"]["StartLimitBurst"]) >= 60
+    assert int(collector["Unit"]["StartLimitIntervalSec"]) >= 300
 
 
 @pytest.mark.parametrize("name", FILES)
