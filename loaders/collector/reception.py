@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
@@ -43,7 +44,7 @@ class RefusedError(Exception):
             return [(b"allow", b"GET, POST")]
         if self.retry_after is None:
             return []
-        return [(b"retry-after", b"%d" % max(round(self.retry_after), 1))]
+        return [(b"retry-after", b"%d" % max(math.ceil(self.retry_after), 1))]
 
 
 class Expected(msgspec.Struct, frozen=True, gc=False):

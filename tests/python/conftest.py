@@ -63,12 +63,13 @@ def compiled_live(of_all_workers: Path) -> Path:
     Made by `larder load --follow`, before anybody asks.
     """
     settings: Settings = settings_of(of_all_workers / "live" / "warehouse")
-    settings.home.parent.mkdir(exist_ok=True)
+    settings.landing_folder.mkdir(parents=True, exist_ok=True)
     prepared, until = settings.live_folder / "models.json", time.monotonic() + 900
     with FileLock(of_all_workers / "live" / "lock"):
         if not prepared.exists():
-            with following(settings):
+            with following(settings) as loader:
                 while not prepared.exists():
+                    assert loader.poll() is None, loader.communicate()
                     assert time.monotonic() < until, "the loader does not prepare schema live"
                     time.sleep(0.1)
     return settings.live_folder

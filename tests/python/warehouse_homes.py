@@ -54,16 +54,17 @@ def run_larder(home: Path, *arguments: str, **variables: str) -> subprocess.Comp
 
 
 @contextmanager
-def following(settings: Settings) -> Iterator[None]:
+def following(settings: Settings) -> Iterator[subprocess.Popen[str]]:
     """Load what arrives, in a process of its own, until the block ends."""
     with subprocess.Popen(
         [PROGRAM, "load", "--follow"],
         env=os.environ
         | {"LARDER_HOME": str(settings.home), "LARDER_KEY_FILE": str(settings.key_file)},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
-        yield
+        yield process
         process.terminate()
 
 
