@@ -7,15 +7,29 @@
 -#}
 {% macro pseudonymised(text, persons) -%}
     {%- set read = namespace(as=text) -%}
-    {%- for id, token in persons -%}
-        {%- set is_named -%}
-            contains({{ text }}, {{ id }}) and contains({{ words(text) }}, {{ words(id) }})
-        {%- endset -%}
+    {%- set named = [] -%}
+    {%- for id, _ in persons -%}
+        {%- do named.append(
+            'contains(' ~ text ~ ', ' ~ id ~ ') and contains(' ~ words(text) ~ ', ' ~ words(id) ~ ')'
+        ) -%}
+        {#- a mark at first, as a token may hold the next id -#}
         {%- set read.as -%}
             replace(
                 {{ read.as }},
-                coalesce(case when {{ is_named }} then {{ id }} end, '-'),
-                coalesce(case when {{ is_named }} then {{ token }} end, '-')
+                case when {{ named[-1] }} then {{ id }} else chr({{ loop.index }}) end,
+                chr({{ loop.index }})
+            )
+        {%- endset -%}
+    {%- endfor -%}
+    {%- for _, token in persons -%}
+        {%- set read.as -%}
+            replace(
+                {{ read.as }},
+                chr({{ loop.index }}),
+                case
+                    when {{ named[loop.index0] }} then coalesce({{ token }}, '-')
+                    else chr({{ loop.index }})
+                end
             )
         {%- endset -%}
     {%- endfor -%}

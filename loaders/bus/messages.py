@@ -105,6 +105,10 @@ def _words(text: str) -> str:
     return f" {text.translate(_PUNCTUATION)} "
 
 
+def _names(text: str, identifier: str) -> bool:
+    return identifier in text and _words(identifier) in _words(text)
+
+
 def pseudonymised(text: str | None, persons: Sequence[tuple[str, str | None]]) -> str | None:
     """Return a text with tokens for the ids of people in it, as the macro of that name does.
 
@@ -112,11 +116,12 @@ def pseudonymised(text: str | None, persons: Sequence[tuple[str, str | None]]) -
     """
     if not text:
         return text
-    read = text
-    for identifier, token in persons:
-        if identifier in text and _words(identifier) in _words(text):
-            read = read.replace(identifier, token or "-")
-    return read
+    told = [(*one, chr(mark)) for mark, one in enumerate(persons, 1) if _names(text, one[0])]
+    for identifier, _, mark in told:  # a mark at first, as a token may hold the next id
+        text = text.replace(identifier, mark)
+    for _, token, mark in told:
+        text = text.replace(mark, token or "-")
+    return text
 
 
 def _message(
