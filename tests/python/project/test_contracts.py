@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from typing import Any
@@ -223,11 +224,9 @@ def test_staging_flags_the_personal_columns_of_the_entities(nodes: Nodes) -> Non
 def test_staging_looks_for_trip_events_where_the_entity_says(nodes: Nodes) -> None:
     """There is one list of where each thing stands in the shapes of a body: that of the loader."""
     code = dict(models(nodes))["stg_trips__trip_events"]["raw_code"]
-    read = {
-        places[0]: places
-        for listed in re.findall(r"json_text\('payload', \[(.*?)\n +\]", code, re.DOTALL)
-        for places in [re.findall(r"'([^']+)'", listed)]
-    }
+    found = re.search(r"set places = (\{.*?\n\})", code, re.DOTALL)
+    assert found
+    read = ast.literal_eval(found.group(1))
     said = {
         field.name: [source.removeprefix("$.") for source in field.sources]
         for field in read_entities()["trips/trip_events"].fields
