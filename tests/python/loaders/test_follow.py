@@ -83,7 +83,7 @@ def has(home: Home, *keys: str) -> Callable[[], bool]:
     """Ask whether these are the records."""
 
     def ask() -> bool:
-        return any(home.settings.raw_folder.glob("*/*/*/*.parquet")) and home.keys() == [*keys]
+        return any(home.settings.raw_folder.glob("[!_]*/*/*/*.parquet")) and home.keys() == [*keys]
 
     return ask
 
@@ -174,11 +174,11 @@ def test_a_signal_lets_the_file_in_hand_be_finished(home: Home) -> None:
     for number in range(40):
         home.land(f"{STOCK}/{number:03}.ndjson", line(event(number)) * 50)
     follower = start_follower(home)
-    wait_until(lambda: len(list(home.settings.raw_folder.glob("*/*/*/*.parquet"))) > 5)
+    wait_until(lambda: len(list(home.settings.raw_folder.glob("[!_]*/*/*/*.parquet"))) > 5)
     follower.terminate()
     out, err = follower.communicate(timeout=SECONDS)
     assert (follower.returncode, err) == (0, "")
-    loaded = len(list(home.settings.raw_folder.glob("*/*/*/*.parquet")))
+    loaded = len(list(home.settings.raw_folder.glob("[!_]*/*/*/*.parquet")))
     assert 5 < loaded < 40
     assert f"{loaded} files loaded" in out
     assert home.load().files == 40 - loaded
