@@ -50,7 +50,8 @@ def test_a_schema_live_that_cannot_be_made_is_a_line_and_loading_goes_on(
         time.sleep(0.5)
         home.land("fridge/stock_events/a.ndjson", line(event(1)))
         until = time.monotonic() + SECONDS
-        while time.monotonic() < until and not list(home.settings.raw_folder.glob("[!_]*/*/*/*.par*")):
+        raw = home.settings.raw_folder
+        while time.monotonic() < until and not list(raw.glob("[!_]*/*/*/*.parquet")):
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGTERM)
 
