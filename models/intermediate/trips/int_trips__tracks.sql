@@ -6,6 +6,9 @@
     materialized='incremental', unique_key='event_id', incremental_strategy='delete+insert'
 ) }}
 
+{% set in_track
+    = 'over (partition by track_key, position_flag order by occurred_at, event_id)' -%}
+
 {% if is_incremental() -%}
 with touched as (
     -- a copy that lost counts, too: its event may have been of another trip
@@ -108,33 +111,15 @@ told_once as (
 neighbours as (
     select
         *,
-        lag(latitude) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as last_latitude,
-        lag(longitude) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as last_longitude,
-        lag(occurred_at) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as last_occurred_at,
-        lead(latitude) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as next_latitude,
-        lead(longitude) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as next_longitude,
-        lead(occurred_at) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as next_occurred_at,
-        lead(latitude, 2) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as after_next_latitude,
-        lead(longitude, 2) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as after_next_longitude,
-        lead(occurred_at, 2) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as after_next_occurred_at
+        lag(latitude) {{ in_track }} as last_latitude,
+        lag(longitude) {{ in_track }} as last_longitude,
+        lag(occurred_at) {{ in_track }} as last_occurred_at,
+        lead(latitude) {{ in_track }} as next_latitude,
+        lead(longitude) {{ in_track }} as next_longitude,
+        lead(occurred_at) {{ in_track }} as next_occurred_at,
+        lead(latitude, 2) {{ in_track }} as after_next_latitude,
+        lead(longitude, 2) {{ in_track }} as after_next_longitude,
+        lead(occurred_at, 2) {{ in_track }} as after_next_occurred_at
     from told_once
 ),
 
@@ -169,15 +154,9 @@ without_lone as (
 steady as (
     select
         *,
-        lag(latitude) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as last_latitude,
-        lag(longitude) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as last_longitude,
-        lag(occurred_at) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as last_occurred_at
+        lag(latitude) {{ in_track }} as last_latitude,
+        lag(longitude) {{ in_track }} as last_longitude,
+        lag(occurred_at) {{ in_track }} as last_occurred_at
     from without_lone
 ),
 
@@ -201,21 +180,11 @@ flagged as (
 legs as (
     select
         *,
-        row_number() over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as position_number,
-        lag(latitude) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as last_latitude,
-        lag(longitude) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as last_longitude,
-        lag(occurred_at) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as last_occurred_at,
-        lead(occurred_at) over (
-            partition by track_key, position_flag order by occurred_at, event_id
-        ) as next_occurred_at
+        row_number() {{ in_track }} as position_number,
+        lag(latitude) {{ in_track }} as last_latitude,
+        lag(longitude) {{ in_track }} as last_longitude,
+        lag(occurred_at) {{ in_track }} as last_occurred_at,
+        lead(occurred_at) {{ in_track }} as next_occurred_at
     from flagged
 ),
 
