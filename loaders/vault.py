@@ -17,6 +17,7 @@ from larder.errors import KeyMismatchError
 from larder.keys import content_name, fingerprint, make_key, person_hash, read_key
 from larder.settings import Settings
 from loaders.entities import DOMAINS, Domain
+from loaders.sqlite import open_shared
 
 # Ids whose tokens are kept in memory; 1 M of them take about 200 MB.
 CACHED_PERSONS = 500_000
@@ -57,14 +58,10 @@ class Vault:
         self._key = key
         self._lock = threading.Lock()
         self._cache: dict[Domain, dict[str, str | None]] = {domain: {} for domain in DOMAINS}
-        self._connection = sqlite3.connect(
-            path, timeout=60, isolation_level=None, check_same_thread=False
-        )
-        self._version = self._erased = -1
         # Tokens are given out by the thousand, so they are made durable together (`sync`), before
         # anything that holds one is; what a power failure takes before that was never used.
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute("pragma synchronous = normal")
+        self._connection = open_shared(path, busy_seconds=60)
+        self._version = self._erased = -1
         self._connection.execute(f"pragma wal_autocheckpoint = {LOG_PAGES}")
         # what is erased must not stay in free pages
         self._connection.execute("pragma secure_delete = on")

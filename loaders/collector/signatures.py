@@ -8,11 +8,12 @@ with another it is refused.
 from __future__ import annotations
 
 import hmac
-import sqlite3
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
+
+from loaders.sqlite import open_shared
 
 _LOOK_UP_AT_ONCE = 900
 _DIGEST_BYTES = 16
@@ -68,11 +69,7 @@ class SigningIds:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._connection = sqlite3.connect(
-            path, timeout=10, isolation_level=None, check_same_thread=False
-        )
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute("pragma synchronous = normal")
+        self._connection = open_shared(path, busy_seconds=10)
         # ids come in no order, so nearly each changes a page: pages are kept, and written back late
         self._connection.execute(f"pragma wal_autocheckpoint = {_WAL_PAGES}")
         self._connection.execute(f"pragma cache_size = -{_CACHE_KIBIBYTES}")

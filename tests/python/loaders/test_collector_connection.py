@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -375,3 +376,48 @@ def test_our_own_fault_is_said_to_be_ours(tmp_path: Path) -> None:
             assert statuses(read_all(client)) == [200, 500]
         assert collector.post(MENU, menu_event(3))[0] == 200
         assert "as the test wants it" in collector.kill(signal.SIGTERM)
+
+
+BROKEN = """
+from loaders.collector.connection import Connection
+understand = Connection.understand
+def broken(self, data):
+    understand(self, data)
+    if b"broken" in data:
+        raise ValueError("as the test wants it")
+Connection.understand = broken
+"""
+
+
+def test_our_own_fault_with_one_leaves_what_came_with_it_from_others(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, code=BROKEN + COLLECT) as collector,
+        connected(collector) as broken,
+        connected(collector) as other,
+    ):
+        assert collector.process is not None
+        for client in (broken, other):
+            client.sendall(HEALTH)
+            assert read_one(client)[0] == 200
+        collector.process.send_signal(signal.SIGSTOP)  # so that both are there in one turn
+        broken.sendall(head(6) + b"broken")
+        other.sendall(request(1))
+        collector.process.send_signal(signal.SIGCONT)
+        assert read_one(other) == (200, b'{"accepted":1,"rejected":0}')
+        with suppress(ConnectionResetError):
+            assert read_all(broken) == b""
+        assert "as the test wants it" in collector.kill(signal.SIGTERM)
+
+
+def test_who_sends_and_goes_in_one_turn_has_sent(tmp_path: Path) -> None:
+    with running(tmp_path) as collector:
+        assert collector.process is not None
+        with connected(collector) as client:
+            client.sendall(HEALTH)
+            assert read_one(client)[0] == 200
+            collector.process.send_signal(signal.SIGSTOP)
+            client.sendall(request(1))
+        collector.process.send_signal(signal.SIGCONT)
+        collector.kill(signal.SIGTERM)
+    landed = b"".join(file.path.read_bytes() for file in find_files(tmp_path / "landing"))
+    assert json.loads(landed)["event_id"] == "menu-1"
