@@ -128,7 +128,8 @@ typed as (
         driver_token,
         account_token,
         trip_account_token,
-        natural_key,
+        -- null where a record has no id and its content stands for one
+        nullif(natural_key, content_hash) as own_id,
         {{ json_text('body', places.driver_id, among=among) }} as driver_id,
         {{ json_text('body', places.account_id, among=among) }} as account_id,
         {{ json_text('body', places.trip_account_id, among=among) }} as trip_account_id,
@@ -169,7 +170,7 @@ without_ids as (
         account_token,
         trip_account_token,
         {% for text in [
-            'natural_key',
+            'own_id',
             'trip_id',
             'trip_external_id',
             'route_session_id',
@@ -196,15 +197,16 @@ without_ids as (
 ),
 
 -- A record without an id has its content for a key, which a guess of the driver could be checked
--- with; here it is named by what may be published of it.
+-- with; here it is named by what may be published of it. Said without a case, as DuckDB would read
+-- the body anew for each column in its branches.
 named as (
     select
         driver_token,
         account_token,
         trip_account_token,
-        case
-            when has_own_id then natural_key
-            else md5(
+        coalesce(
+            own_id,
+            md5(
                 coalesce(driver_token, '') || '|' || coalesce(account_token, '') || '|'
                 || coalesce(trip_account_token, '') || '|' || coalesce(trip_id, '') || '|'
                 || coalesce(geofence_id, '') || '|' || event_type || '|'
@@ -214,7 +216,7 @@ named as (
                 || '|' || coalesce(cast(cast(latitude * 1000000 as bigint) as varchar), '')
                 || '|' || coalesce(cast(cast(longitude * 1000000 as bigint) as varchar), '')
             )
-        end as event_id,
+        ) as event_id,
         trip_id,
         trip_external_id,
         route_session_id,
