@@ -3,8 +3,8 @@
 The server (uvicorn) keeps sockets, TLS, signals and the end; this is its protocol. No task and no
 future are made for a request: what is parsed goes straight to the collector, which calls back with
 the answer, and each answer leaves in one write. An ASGI application costs several times as much.
-What comes in one turn of the loop is read first and understood then, as Python between two calls of
-the kernel takes twice as long: the kernel empties the processor's branch predictors.
+What comes in one turn of the loop is all read first and understood then: a tenth less processor time
+an event than to change between Python and the kernel for each.
 """
 
 from __future__ import annotations
