@@ -3,8 +3,8 @@
 The server (uvicorn) keeps sockets, TLS, signals and the end; this is its protocol. No task and no
 future are made for a request: what is parsed goes straight to the collector, which calls back with
 the answer, and each answer leaves in one write. An ASGI application costs several times as much.
-What comes in one turn of the loop is all read first and understood then: a tenth less processor time
-an event than to change between Python and the kernel for each.
+What comes in one turn of the loop is all read first and understood then, which takes a tenth less
+processor time an event than to change between Python and the kernel for each.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ KEEP_ALIVE_SECONDS = 75.0
 # Closed at once with something unread, the kernel resets, and the client never sees the answer.
 LINGER_SECONDS = 5.0
 LOOK_SECONDS = 1.0
-# so much that came is understood at once, without the rest of the turn
-MAX_ARRIVED_BYTES = 512 * 1024
+# So much that came is understood at once, without the rest of the turn: less than the server reads
+# at once (256,000), or it would read on before it hears that a connection has enough that waits.
+MAX_ARRIVED_BYTES = 128 * 1024
 # where connections find what has come, in the state that the server hands to them
 ARRIVALS = "arrivals"
 
@@ -317,7 +318,7 @@ class Connection(asyncio.Protocol):
     def give_up(self, error: Exception) -> None:
         """Hang up after a fault of ours that leaves nothing to answer with."""
         log.error("failed", exc_info=error)
-        self._transport.abort()
+        self._abort()
 
     def flush(self) -> None:
         """Send the answers whose turn it is."""
@@ -338,6 +339,10 @@ class Connection(asyncio.Protocol):
                 self._since = self._loop.time()
         if self._is_paused:
             self._resume()
+
+    def _abort(self) -> None:
+        self._is_last = True
+        self._transport.abort()
 
     def _hang_up(self) -> None:
         self._is_last = True
@@ -361,13 +366,14 @@ class Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         """End what takes too long."""
+        self._arrivals.understand()  # what has come has not taken too long
         now = self._loop.time()
         lasts = now - self._since
         if self._stalled_since is not None and now - self._stalled_since > REQUEST_SECONDS:
-            self._transport.abort()
+            self._abort()
         elif self._is_last and not self._exchanges:
             if lasts > LINGER_SECONDS:
-                self._transport.abort()
+                self._abort()
         elif self._is_receiving and not self._is_last:
             if lasts > REQUEST_SECONDS:
                 self._end_with(_TOO_SLOW)

@@ -213,8 +213,12 @@ named as (
                 || cast({{ dbt.datediff(
                     "cast('1970-01-01' as timestamp)", 'occurred_at', 'millisecond'
                 ) }} as varchar) -- noqa: LT05
-                || '|' || coalesce(cast(cast(latitude * 1000000 as bigint) as varchar), '')
-                || '|' || coalesce(cast(cast(longitude * 1000000 as bigint) as varchar), '')
+                || '|' || coalesce(
+                    cast(cast(cast(latitude as numeric(38, 6)) * 1000000 as bigint) as varchar), ''
+                )
+                || '|' || coalesce(
+                    cast(cast(cast(longitude as numeric(38, 6)) * 1000000 as bigint) as varchar), ''
+                )
             )
         ) as event_id,
         trip_id,

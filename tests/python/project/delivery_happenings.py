@@ -72,6 +72,7 @@ def _blemish(chance: random.Random, event: Record) -> Record:
             {"at": event["at"] + timedelta(days=30000)},
             {"at": event["at"] - timedelta(days=1)},
             {"id": ""},
+            {"id": "", "place": (999_999_999_999, -999_999_999_999)},
         ]
     )
 
