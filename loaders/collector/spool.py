@@ -59,11 +59,11 @@ class Waiting(msgspec.Struct, gc=False):
     received: Received
     claim: Claim | None
     done: Callable[[Exception | None], None]
+    # bytes of the lines
+    size: int = 0
 
-    @property
-    def size(self) -> int:
-        """Bytes of the lines."""
-        return sum(map(len, self.received.lines))
+    def __post_init__(self) -> None:
+        self.size = sum(map(len, self.received.lines))
 
 
 class Spool:
@@ -239,8 +239,10 @@ class Spool:
         rejected: Counter[tuple[str, str]] = Counter()
         for one, outcome in zip(group, outcomes, strict=True):
             if outcome is None:
-                accepted[one.received.entity] += one.received.accepted
-                rejected.update((one.received.entity, reason) for reason in one.received.reasons)
+                received = one.received
+                accepted[received.entity] += received.accepted
+                for reason in received.reasons:
+                    rejected[received.entity, reason] += 1
             one.done(outcome)
         for entity, records in accepted.items():
             self._measures.accepted.labels(entity).inc(records)
