@@ -51,7 +51,7 @@ ASSUMED = {
     "kept_days": Assumption(365, "days", "how long events are kept; nothing expires by itself"),
     "peak": Assumption(3, "times", "the busiest minute beside the mean one"),
     "collector_rate": Assumption(
-        8_000,
+        9_200,
         "events/s",
         "one event a request, the lower figure of [collector.md](collector.md#how-fast-it-is)",
     ),
