@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -56,7 +55,7 @@ OPENED = "Flask, opened for each event"
 
 @dataclass(frozen=True)
 class Outcome:
-    """Say how a server did in one round: processor time in all, and the seconds of each request."""
+    """Say how a server did: events a second, processor time an event, seconds of each request."""
 
     events: int
     seconds: float
@@ -64,37 +63,29 @@ class Outcome:
     sender_seconds: float
     latencies: list[float] = field(repr=False)
 
+    def __add__(self, other: Outcome) -> Outcome:
+        """Return how it did in both rounds together."""
+        return Outcome(
+            self.events + other.events,
+            self.seconds + other.seconds,
+            self.server_seconds + other.server_seconds,
+            self.sender_seconds + other.sender_seconds,
+            self.latencies + other.latencies,
+        )
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return self.events / self.seconds
+
     @property
     def microseconds(self) -> float:
         """Processor time of the server an event."""
         return self.server_seconds / self.events * 1e6
 
-
-class Rounds(list[Outcome]):
-    """The rounds of one server, in their order."""
-
-    @property
-    def rate(self) -> float:
-        """Events a second, in all of them."""
-        return self._sum("events") / self._sum("seconds")
-
-    @property
-    def microseconds(self) -> float:
-        """Processor time of the server an event, in all of them."""
-        return self._sum("server_seconds") / self._sum("events") * 1e6
-
-    @property
-    def sender_microseconds(self) -> float:
-        """Processor time of the sender an event, in all of them."""
-        return self._sum("sender_seconds") / self._sum("events") * 1e6
-
     def latency(self, share: float) -> float:
         """Milliseconds that this share of the requests did not exceed."""
-        latencies = sorted(second for one in self for second in one.latencies)
-        return latencies[int(len(latencies) * share)] * 1e3
-
-    def _sum(self, name: str) -> float:
-        return float(sum(getattr(one, name) for one in self))
+        return sorted(self.latencies)[int(len(self.latencies) * share)] * 1e3
 
 
 def update(number: int) -> bytes:
@@ -235,8 +226,7 @@ def measure(
     finished()
     server, sender, started = processor_seconds(pid), time.process_time(), time.perf_counter()
     latencies = sending(requests)
-    seconds = time.perf_counter() - started
-    sender = time.process_time() - sender
+    seconds, sender_seconds = time.perf_counter() - started, time.process_time() - sender
     finished()
     if len(latencies) != len(requests):
         raise RuntimeError(f"{len(latencies)} answers to {len(requests)} requests")
@@ -244,7 +234,7 @@ def measure(
         len(requests) * events_each,
         seconds,
         processor_seconds(pid) - server,
-        sender,
+        sender_seconds,
         latencies,
     )
 
@@ -373,9 +363,9 @@ def flask(way: str) -> Iterator[Measured]:
             yield partial(measure, partial(send_apart, port), pid)
 
 
-def compare(events: int) -> dict[str, Rounds]:
+def compare(events: int) -> dict[str, Outcome]:
     """Measure them all, in rounds; who waits for its turn does nothing."""
-    found: defaultdict[str, Rounds] = defaultdict(Rounds)
+    found: dict[str, Outcome] = {}
     each = events // ROUNDS
     with ExitStack() as stack:
         start = stack.enter_context
@@ -389,11 +379,12 @@ def compare(events: int) -> dict[str, Rounds]:
         for turn in range(ROUNDS):
             for name, (measured, request, count) in servers.items():
                 requests = [request(turn * count + number) for number in range(count)]
-                found[name].append(measured(requests))
+                outcome = measured(requests)
+                found[name] = found[name] + outcome if name in found else outcome
     return found
 
 
-def missed(found: dict[str, Rounds]) -> list[str]:
+def missed(found: dict[str, Outcome]) -> list[str]:
     """Say which targets were missed."""
     single = found[SINGLE]
     targets = [
@@ -425,7 +416,7 @@ def main() -> None:
         print(
             f"{name:30} {outcome.rate:10,.0f} {outcome.microseconds:9,.1f} "
             f"{outcome.microseconds / own:7.1f} {outcome.latency(0.5):7.1f} "
-            f"{outcome.latency(0.99):7.1f} {outcome.sender_microseconds:21.1f}"
+            f"{outcome.latency(0.99):7.1f} {outcome.sender_seconds / outcome.events * 1e6:21.1f}"
         )
     if told := missed(found):
         sys.exit("missed: " + "; ".join(told))
