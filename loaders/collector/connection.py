@@ -3,8 +3,6 @@
 The server (uvicorn) keeps sockets, TLS, signals and the end; this is its protocol. No task and no
 future are made for a request: what is parsed goes straight to the collector, which calls back with
 the answer, and each answer leaves in one write. An ASGI application costs several times as much.
-What comes in one turn of the loop is all read first and understood then, which takes a tenth less
-processor time an event than to change between Python and the kernel for each.
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ from uvicorn.server import ServerState
 
 from loaders.collector.answers import CONTINUE, Answer
 from loaders.collector.app import STATE, Collector, Request
+from loaders.collector.arrivals import Arrivals
 from loaders.collector.bodies import MAX_BODY_BYTES
 from loaders.collector.reception import TOO_LARGE, Expected, RefusedError
 
@@ -38,40 +37,10 @@ KEEP_ALIVE_SECONDS = 75.0
 # Closed at once with something unread, the kernel resets, and the client never sees the answer.
 LINGER_SECONDS = 5.0
 LOOK_SECONDS = 1.0
-# So much that came is understood at once, without the rest of the turn: less than the server reads
-# at once (256,000), or it would read on before it hears that a connection has enough that waits.
-MAX_ARRIVED_BYTES = 128 * 1024
 # where connections find what has come, in the state that the server hands to them
 ARRIVALS = "arrivals"
 
 log = logging.getLogger("larder.collector")
-
-
-class Arrivals:
-    """Hold what came in one turn of the loop, from whomever, until all of it is understood."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._waiting: list[tuple[Connection, bytes]] = []
-        self._bytes = 0
-
-    def add(self, connection: Connection, data: bytes) -> None:
-        """Keep a part of what a client sends."""
-        if not self._waiting:
-            self._loop.call_soon(self.understand)
-        self._waiting.append((connection, data))
-        self._bytes += len(data)
-        if self._bytes >= MAX_ARRIVED_BYTES:
-            self.understand()
-
-    def understand(self) -> None:
-        """Give each part to its connection, in the order in which they came."""
-        waiting, self._waiting, self._bytes = self._waiting, [], 0
-        for connection, data in waiting:
-            try:
-                connection.understand(data)
-            except Exception as error:  # a fault of ours with one ends that one alone
-                connection.give_up(error)
 
 
 class _Exchange:
